@@ -1,0 +1,1 @@
+int entrain_ops_version() { return 1; }
