@@ -115,7 +115,7 @@ class ValidationWindows {
  public:
   /// token_bytes: bytes of text per id (Tokenizer::token_byte_lengths()), copied. max_tokens > 0 keeps about that many predicted
   /// tokens by taking windows at an even stride over all windows, so that all parts of the data take part; 0 keeps all.
-  /// Throws Error{kData} when no document has two tokens or an id has no entry in token_bytes (checked as windows are read).
+  /// Throws Error{kData} when no document has two tokens; batch() throws it for an id without an entry in token_bytes.
   ValidationWindows(const TokenFile& file, int64_t positions, std::span<const int32_t> token_bytes, int64_t max_tokens = 0);
 
   int64_t size() const { return n_selected_; }

@@ -1,0 +1,217 @@
+#include "entrain/text/batch_source.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include "entrain/base/error.h"
+#include "entrain/base/random.h"
+
+namespace entrain::text {
+namespace {
+
+void check_shape(const BatchShape& shape) {
+  ENTRAIN_CHECK(shape.rows > 0 && shape.positions > 0 && shape.bag > 0 && shape.target_bag > 0,
+                "rows " + std::to_string(shape.rows) + ", positions " + std::to_string(shape.positions) + ", bag " +
+                    std::to_string(shape.bag) + ", target_bag " + std::to_string(shape.target_bag));
+}
+
+template <typename T>
+std::vector<T> rows_of(const std::vector<T>& values, int64_t begin, int64_t end, int64_t per_row) {
+  return {values.begin() + begin * per_row, values.begin() + end * per_row};
+}
+
+}  // namespace
+
+Batch slice_rows(const Batch& batch, int64_t begin, int64_t end) {
+  ENTRAIN_CHECK(0 <= begin && begin <= end && end <= batch.rows,
+                "rows [" + std::to_string(begin) + ", " + std::to_string(end) + ") of " + std::to_string(batch.rows));
+  return {.rows = end - begin,
+          .positions = batch.positions,
+          .bag = batch.bag,
+          .target_bag = batch.target_bag,
+          .inputs = rows_of(batch.inputs, begin, end, batch.positions * batch.bag),
+          .targets = rows_of(batch.targets, begin, end, batch.positions * batch.target_bag),
+          .segments = rows_of(batch.segments, begin, end, batch.positions)};
+}
+
+BatchSource::BatchSource(const TokenFile& file, const BatchSourceOptions& options) : file_(file), options_(options) {
+  ENTRAIN_CHECK(options.rows > 0 && options.run_tokens > 0,
+                "rows " + std::to_string(options.rows) + ", run_tokens " + std::to_string(options.run_tokens));
+  const auto n_tokens = static_cast<int64_t>(file.n_tokens());
+  run_tokens_ = std::min(options.run_tokens, n_tokens / options.rows);
+  if (run_tokens_ == 0) {
+    throw Error(ErrorKind::kData,
+                file.path().string() + " has " + std::to_string(n_tokens) + " tokens, fewer than the " +
+                    std::to_string(options.rows) + " rows of a batch",
+                "use more text or a smaller batch");
+  }
+  runs_per_epoch_ = n_tokens / run_tokens_;
+  ENTRAIN_CHECK(runs_per_epoch_ <= std::numeric_limits<uint32_t>::max() &&
+                    file.n_documents() <= std::numeric_limits<uint32_t>::max(),
+                "more than 2^32 runs or documents; raise run_tokens");
+}
+
+void BatchSource::seek(int64_t cursor) {
+  ENTRAIN_CHECK(cursor >= 0, "cursor " + std::to_string(cursor));
+  cursor_ = cursor;
+}
+
+double BatchSource::epoch() const {
+  return static_cast<double>(tokens_read()) / static_cast<double>(runs_per_epoch_ * run_tokens_);
+}
+
+const BatchSource::Epoch& BatchSource::epoch_layout(int64_t number) {
+  Epoch& epoch = epochs_[static_cast<size_t>(number % 2)];  // a batch may straddle two epochs
+  if (epoch.number == number) return epoch;
+  const auto key = static_cast<uint64_t>(number);
+  RandomStream documents = stream(options_.seed, "data/documents", key);
+  RandomStream runs = stream(options_.seed, "data/runs", key);
+  epoch.documents = permutation(documents, static_cast<uint32_t>(file_.n_documents()));
+  epoch.runs = permutation(runs, static_cast<uint32_t>(runs_per_epoch_));
+  epoch.ends.clear();
+  epoch.ends.reserve(epoch.documents.size());
+  uint64_t end = 0;
+  for (const uint32_t document : epoch.documents) {
+    const DocumentRange range = file_.document(document);
+    epoch.ends.push_back(end += range.end - range.begin);
+  }
+  epoch.number = number;
+  return epoch;
+}
+
+// Lane coordinates [cursor, cursor + tokens.size()): run by run, and within a run document by document.
+void BatchSource::read_lane(int64_t lane, std::span<int64_t> tokens, std::span<int32_t> segments) {
+  int32_t segment = -1;
+  size_t done = 0;
+  while (done < tokens.size()) {
+    const int64_t coordinate = cursor_ + static_cast<int64_t>(done);
+    const int64_t run = lane + options_.rows * (coordinate / run_tokens_);
+    const int64_t in_run = coordinate % run_tokens_;
+    const Epoch& epoch = epoch_layout(run / runs_per_epoch_);
+    const auto run_begin = static_cast<uint64_t>(run_tokens_) * epoch.runs[static_cast<size_t>(run % runs_per_epoch_)];
+    uint64_t position = run_begin + static_cast<uint64_t>(in_run);
+    size_t left = std::min(static_cast<size_t>(run_tokens_ - in_run), tokens.size() - done);
+    auto it = static_cast<size_t>(std::upper_bound(epoch.ends.begin(), epoch.ends.end(), position) - epoch.ends.begin());
+    for (; left > 0; ++it) {
+      const DocumentRange range = file_.document(epoch.documents[it]);
+      const size_t n = std::min(left, static_cast<size_t>(epoch.ends[it] - position));
+      file_.copy(range.end - (epoch.ends[it] - position), tokens.subspan(done, n));
+      ++segment;
+      std::fill_n(segments.begin() + static_cast<std::ptrdiff_t>(done), n, segment);
+      position += n;
+      done += n;
+      left -= n;
+    }
+  }
+}
+
+Batch BatchSource::next(const BatchShape& shape) {
+  check_shape(shape);
+  ENTRAIN_CHECK(shape.rows == options_.rows, "rows " + std::to_string(shape.rows) + ", lanes " + std::to_string(options_.rows));
+  const int64_t n = shape.row_tokens();
+  if (static_cast<int64_t>(file_.n_tokens()) < n) {
+    throw Error(ErrorKind::kData,
+                file_.path().string() + " has " + std::to_string(file_.n_tokens()) + " tokens, but one row of " +
+                    std::to_string(shape.positions) + " positions x " + std::to_string(shape.bag) + " tokens with " +
+                    std::to_string(shape.target_bag) + " targets takes " + std::to_string(n),
+                "use more text, or a smaller context or bag");
+  }
+  Batch batch;
+  batch.rows = shape.rows;
+  batch.positions = shape.positions;
+  batch.bag = shape.bag;
+  batch.target_bag = shape.target_bag;
+  batch.inputs.reserve(static_cast<size_t>(shape.rows * shape.positions * shape.bag));
+  batch.targets.reserve(static_cast<size_t>(shape.rows * shape.positions * shape.target_bag));
+  batch.segments.reserve(static_cast<size_t>(shape.rows * shape.positions));
+  std::vector<int64_t> tokens(static_cast<size_t>(n));
+  std::vector<int32_t> segments(static_cast<size_t>(n));
+  for (int64_t row = 0; row < shape.rows; ++row) {
+    read_lane(row, tokens, segments);
+    batch.inputs.insert(batch.inputs.end(), tokens.begin(), tokens.begin() + shape.positions * shape.bag);
+    for (int64_t j = 0; j < shape.positions; ++j) {
+      const auto first_target = static_cast<size_t>((j + 1) * shape.bag);
+      const int32_t segment = segments[first_target - 1];
+      batch.segments.push_back(segment);
+      for (size_t t = first_target; t < first_target + static_cast<size_t>(shape.target_bag); ++t) {
+        const bool masked = options_.borders == Borders::kMask && segments[t] != segment;
+        batch.targets.push_back(masked ? kIgnore : tokens[t]);
+      }
+    }
+  }
+  cursor_ += shape.positions * shape.bag;
+  return batch;
+}
+
+ValidationWindows::ValidationWindows(const TokenFile& file, int64_t positions, std::span<const int32_t> token_bytes,
+                                     int64_t max_tokens)
+    : file_(file), positions_(positions), token_bytes_(token_bytes.begin(), token_bytes.end()) {
+  ENTRAIN_CHECK(positions > 0 && max_tokens >= 0,
+                "positions " + std::to_string(positions) + ", max_tokens " + std::to_string(max_tokens));
+  first_window_.reserve(file.n_documents() + 1);
+  first_window_.push_back(0);
+  int64_t n_targets = 0;
+  for (uint64_t d = 0; d < file.n_documents(); ++d) {
+    const DocumentRange range = file.document(d);
+    const auto targets = static_cast<int64_t>(range.end - range.begin) - 1;
+    n_targets += targets;
+    first_window_.push_back(first_window_.back() + (targets + positions - 1) / positions);
+  }
+  const int64_t n_windows = first_window_.back();
+  if (n_windows == 0) {
+    throw Error(ErrorKind::kData, file.path().string() + " has no document of two tokens or more", "use more text");
+  }
+  n_selected_ = n_windows;
+  if (max_tokens > 0 && max_tokens < n_targets) {
+    const double share = static_cast<double>(max_tokens) / static_cast<double>(n_targets);
+    n_selected_ = std::clamp(static_cast<int64_t>(static_cast<double>(n_windows) * share), int64_t{1}, n_windows);
+  }
+}
+
+WindowBatch ValidationWindows::batch(int64_t first, int64_t rows) const {
+  ENTRAIN_CHECK(0 <= first && first < n_selected_ && rows > 0,
+                "window " + std::to_string(first) + " of " + std::to_string(n_selected_));
+  rows = std::min(rows, n_selected_ - first);
+  const auto n_cells = static_cast<size_t>(rows * positions_);
+  WindowBatch out;
+  out.batch = {.rows = rows, .positions = positions_, .bag = 1, .target_bag = 1,
+               .inputs = std::vector<int64_t>(n_cells, 0),
+               .targets = std::vector<int64_t>(n_cells, kIgnore),
+               .segments = std::vector<int32_t>(n_cells, 1)};
+  std::vector<int64_t> tokens;
+  for (int64_t row = 0; row < rows; ++row) {
+    // Even stride: floor(i * windows / selected), in 128 bits for very large data.
+    const auto window = static_cast<int64_t>(static_cast<unsigned __int128>(first + row) *
+                                             static_cast<unsigned __int128>(first_window_.back()) /
+                                             static_cast<unsigned __int128>(n_selected_));
+    const auto document = static_cast<uint64_t>(
+        std::upper_bound(first_window_.begin(), first_window_.end(), window) - first_window_.begin() - 1);
+    const DocumentRange range = file_.document(document);
+    const uint64_t begin = range.begin + static_cast<uint64_t>((window - first_window_[document]) * positions_);
+    const int64_t n = std::min(positions_, static_cast<int64_t>(range.end - begin) - 1);
+    tokens.resize(static_cast<size_t>(n) + 1);
+    file_.copy(begin, tokens);
+    int64_t n_bytes = 0;
+    for (int64_t j = 0; j < n; ++j) {
+      const int64_t target = tokens[static_cast<size_t>(j) + 1];
+      if (target < 0 || target >= static_cast<int64_t>(token_bytes_.size())) {
+        throw Error(ErrorKind::kData,
+                    file_.path().string() + " holds id " + std::to_string(target) + ", but the tokenizer has " +
+                        std::to_string(token_bytes_.size()) + " ids",
+                    "use the tokenizer.json beside the token file");
+      }
+      const auto cell = static_cast<size_t>(row * positions_ + j);
+      out.batch.inputs[cell] = tokens[static_cast<size_t>(j)];
+      out.batch.targets[cell] = target;
+      out.batch.segments[cell] = 0;
+      n_bytes += token_bytes_[static_cast<size_t>(target)];
+    }
+    out.documents.push_back(document);
+    out.n_targets.push_back(n);
+    out.n_bytes.push_back(n_bytes);
+  }
+  return out;
+}
+
+}  // namespace entrain::text
