@@ -1,1 +1,0 @@
-int entrain_ops_version() { return 1; }
