@@ -119,6 +119,7 @@ class PairNumbers {
 class Merger {
  public:
   Merger(const PieceCounts& counts, const BpeTrainerOptions& options) : options_(options) {
+    parts_.pattern = named_pattern(options.pattern);
     for (const std::string& token : options.special_tokens) {
       parts_.special_ids.push_back(static_cast<int32_t>(parts_.tokens.size()));
       parts_.tokens.push_back(token);
