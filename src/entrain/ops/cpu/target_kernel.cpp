@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "entrain/ops/cpu/targets.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "entrain/ops/cpu/target_kernel.cpp"
 #include <hwy/foreach_target.h>
