@@ -1,0 +1,161 @@
+#include "entrain/model/huggingface.h"
+
+#include <ATen/ATen.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "entrain/base/error.h"
+#include "entrain/model/safetensors.h"
+
+namespace entrain::model {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const std::map<std::string, std::string> kActivationNames{{"silu", "silu"}, {"gelu_tanh", "gelu_pytorch_tanh"}, {"relu2", "relu2"}};
+
+std::string activation_from(const std::string& name) {
+  for (const auto& [ours, theirs] : kActivationNames) {
+    if (theirs == name) return ours;
+  }
+  if (name == "gelu_new") return "gelu_tanh";
+  throw Error(ErrorKind::kData, "the activation " + name + " is not supported", "supported: silu, gelu_pytorch_tanh, gelu_new, relu2");
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < 5; ++i) text += (i ? ", " : "") + names[i];
+  return names.size() > 5 ? text + " and " + std::to_string(names.size() - 5) + " more" : text;
+}
+
+}  // namespace
+
+std::string to_config_json(const Config& c, const SpecialIds& ids) {
+  Json json;
+  if (c.is_gpt2()) {
+    json = {{"architectures", {"GPT2LMHeadModel"}}, {"model_type", "gpt2"}, {"n_embd", c.width}, {"n_layer", c.layers}, {"n_head", c.heads},
+            {"n_inner", c.mlp_width}, {"n_positions", c.context}, {"n_ctx", c.context}, {"activation_function", "gelu_new"},
+            {"layer_norm_epsilon", c.norm_eps}, {"attn_pdrop", 0.0}, {"embd_pdrop", 0.0}, {"resid_pdrop", c.dropout}};
+  } else {
+    const bool qwen3 = c.family == "qwen3";
+    json = {{"architectures", {qwen3 ? "Qwen3ForCausalLM" : "LlamaForCausalLM"}}, {"model_type", c.family}, {"hidden_size", c.width},
+            {"num_hidden_layers", c.layers}, {"num_attention_heads", c.heads}, {"num_key_value_heads", c.kv_heads}, {"head_dim", c.head_width},
+            {"intermediate_size", c.mlp_width}, {"hidden_act", kActivationNames.at(c.activation)}, {"max_position_embeddings", c.context},
+            {"rms_norm_eps", c.norm_eps}, {"rope_theta", c.rope_theta}, {"attention_bias", false}, {"attention_dropout", 0.0}};
+    json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", c.rope_theta}};
+    if (!qwen3) json["mlp_bias"] = false;
+    if (qwen3) json["use_sliding_window"] = false;
+  }
+  json["vocab_size"] = c.vocab_size;
+  json["tie_word_embeddings"] = c.tied_head;
+  json["initializer_range"] = c.init_std;
+  json["bos_token_id"] = ids.eos >= 0 ? Json(ids.eos) : Json(nullptr);
+  json["eos_token_id"] = ids.eos >= 0 ? Json(ids.eos) : Json(nullptr);
+  json["torch_dtype"] = "float32";
+  json["use_cache"] = true;
+  return json.dump(2) + "\n";
+}
+
+Config from_config_json(const std::string& text, const std::string& name) {
+  Config c;
+  try {
+    const Json json = Json::parse(text);
+    c.family = json.at("model_type").get<std::string>();
+    std::vector<std::string> unsupported;
+    const auto flag = [&](const char* key) {
+      if (json.contains(key) && json[key].is_boolean() && json[key].get<bool>()) unsupported.push_back(key);
+    };
+    const auto integer = [&](const char* key, int64_t fallback) {
+      return json.contains(key) && json[key].is_number() ? json[key].get<int64_t>() : fallback;
+    };
+    if (c.is_gpt2()) {
+      c.width = json.at("n_embd");
+      c.layers = json.at("n_layer");
+      c.heads = json.at("n_head");
+      c.mlp_width = integer("n_inner", 4 * c.width);
+      c.context = json.at("n_positions");
+      c.activation = activation_from(json.value("activation_function", "gelu_new"));
+      c.norm_eps = json.value("layer_norm_epsilon", 1e-5);
+      for (const char* key : {"scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"}) flag(key);
+    } else if (c.family == "llama" || c.family == "qwen3") {
+      c.width = json.at("hidden_size");
+      c.layers = json.at("num_hidden_layers");
+      c.heads = json.at("num_attention_heads");
+      c.kv_heads = integer("num_key_value_heads", c.heads);
+      c.head_width = integer("head_dim", c.family == "qwen3" ? 128 : 0);
+      c.mlp_width = json.at("intermediate_size");
+      c.context = json.at("max_position_embeddings");
+      c.activation = activation_from(json.value("hidden_act", "silu"));
+      c.norm_eps = json.value("rms_norm_eps", 1e-6);
+      Json rope = json.value("rope_parameters", Json::object());
+      if (json.contains("rope_scaling") && !json["rope_scaling"].is_null()) rope = json["rope_scaling"];
+      c.rope_theta = rope.contains("rope_theta") ? rope["rope_theta"].get<double>() : json.value("rope_theta", 10000.0);
+      const std::string type = rope.value("rope_type", rope.value("type", "default"));
+      if (type != "default") unsupported.push_back("rope_type " + type);
+      for (const char* key : {"attention_bias", "mlp_bias", "use_sliding_window"}) flag(key);
+    } else {
+      throw Error(ErrorKind::kData, name + " is a model of the family " + c.family, "supported: llama, qwen3, gpt2");
+    }
+    if (!unsupported.empty()) throw Error(ErrorKind::kData, name + " uses what this program does not have: " + joined(unsupported));
+    c.vocab_size = json.at("vocab_size");
+    c.tied_head = json.value("tie_word_embeddings", c.is_gpt2());
+    c.init_std = json.value("initializer_range", 0.02);
+  } catch (const Json::exception& error) {
+    throw Error(ErrorKind::kData, name + " is not a usable config.json: " + error.what());
+  }
+  const int64_t largest = int64_t{1} << 24;
+  for (const int64_t size : {c.width, c.layers, c.heads, c.vocab_size, c.context}) {
+    if (size < 1 || size > largest) throw Error(ErrorKind::kData, name + " holds an impossible size: " + std::to_string(size));
+  }
+  c.resolve();
+  return c;
+}
+
+void save_model(const Transformer& model, const SpecialIds& ids, const fs::path& folder) {
+  NamedTensors tensors;
+  for (const Weight& weight : model.parameters().weights()) tensors.emplace_back(weight.name, weight.value);
+  write_file(folder / "config.json", to_config_json(model.config(), ids));
+  write_safetensors(folder / "model.safetensors", tensors);
+}
+
+void load_weights(Transformer& model, const fs::path& path) {
+  at::NoGradGuard no_grad;
+  std::map<std::string, Tensor> tensors;
+  for (auto& [name, tensor] : read_safetensors(path)) tensors.emplace(std::move(name), std::move(tensor));
+  std::vector<std::string> missing, misshapen;
+  for (const Weight& weight : model.parameters().weights()) {
+    auto found = tensors.find(weight.name);
+    if (found == tensors.end() && weight.name.starts_with("transformer.")) found = tensors.find(weight.name.substr(12));
+    if (found == tensors.end()) {
+      missing.push_back(weight.name);
+    } else if (found->second.sizes() != weight.value.sizes()) {
+      misshapen.push_back(weight.name);
+      tensors.erase(found);
+    } else {
+      weight.value.copy_(found->second);
+      tensors.erase(found);
+    }
+  }
+  std::vector<std::string> surplus;
+  for (const auto& [name, tensor] : tensors) {
+    const bool known_buffer = name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") || name.ends_with("rotary_emb.inv_freq");
+    const bool tied_copy = model.config().tied_head && name == "lm_head.weight";
+    if (!known_buffer && !tied_copy) surplus.push_back(name);
+  }
+  if (missing.empty() && misshapen.empty() && surplus.empty()) return;
+  std::string message = path.string() + " does not fit its config.json:";
+  if (!missing.empty()) message += " missing " + joined(missing) + ";";
+  if (!misshapen.empty()) message += " of another shape " + joined(misshapen) + ";";
+  if (!surplus.empty()) message += " unexpected " + joined(surplus) + ";";
+  message.pop_back();
+  throw Error(ErrorKind::kData, message, "take config.json and model.safetensors of the same model");
+}
+
+Transformer load_model(const fs::path& folder) {
+  Transformer model(from_config_json(read_file(folder / "config.json"), (folder / "config.json").string()), 0);
+  load_weights(model, folder / "model.safetensors");
+  return model;
+}
+
+}  // namespace entrain::model

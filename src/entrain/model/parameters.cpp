@@ -1,0 +1,39 @@
+#include "entrain/model/parameters.h"
+
+namespace entrain::model {
+
+Tensor Parameters::add(Role role, std::vector<Part> parts, std::vector<int64_t> trailing_shape) {
+  int64_t rows = 0;
+  for (const Part& part : parts) rows += part.rows;
+  std::vector<int64_t> shape{rows};
+  shape.insert(shape.end(), trailing_shape.begin(), trailing_shape.end());
+  const Tensor storage = at::zeros(shape, at::kFloat);
+  int64_t begin = 0;
+  for (const Part& part : parts) {
+    weights_.push_back({part.name, role, storage.narrow(0, begin, part.rows), stored_.size(), begin, part.rows});
+    begin += part.rows;
+  }
+  stored_.push_back(storage.detach().requires_grad_(true));  // shares memory with the views above
+  return stored_.back();
+}
+
+Tensor Parameters::add(Role role, const std::string& name, std::vector<int64_t> shape) {
+  return add(role, {{name, shape.at(0)}}, {shape.begin() + 1, shape.end()});
+}
+
+Tensor Parameters::gradient(const Weight& weight) const {
+  const Tensor& gradient = stored_[weight.stored].grad();
+  return gradient.defined() ? gradient.narrow(0, weight.row_begin, weight.rows) : Tensor();
+}
+
+void Parameters::clear_gradients() {
+  for (Tensor& tensor : stored_) tensor.mutable_grad().reset();
+}
+
+int64_t Parameters::count() const {
+  int64_t n = 0;
+  for (const Tensor& tensor : stored_) n += tensor.numel();
+  return n;
+}
+
+}  // namespace entrain::model

@@ -1,0 +1,23 @@
+#pragma once
+// The safetensors file format: 8-byte little-endian header length, JSON header {name: {dtype, shape, data_offsets}}, data.
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "entrain/base/files.h"
+#include "entrain/base/tensor.h"
+
+namespace entrain::model {
+
+/// Tensors under their names, in file order.
+using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
+
+/// Writes aside, syncs, renames. Tensors may be views and of dtype float32, float64, float16, bfloat16 or int64.
+void write_safetensors(const fs::path& path, const NamedTensors& tensors);
+
+/// Reads every tensor into memory of its own. Throws Error{kData} when the header does not describe exactly the bytes that
+/// are there; allocates nothing the file's size does not cover.
+NamedTensors read_safetensors(const fs::path& path);
+
+}  // namespace entrain::model

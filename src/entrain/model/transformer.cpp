@@ -1,0 +1,116 @@
+#include "entrain/model/transformer.h"
+
+#include <cmath>
+
+#include "entrain/base/error.h"
+#include "entrain/model/block.h"
+#include "entrain/ops/ops.h"
+
+namespace entrain::model {
+namespace {
+
+bool writes_into_residual_stream(const std::string& name) {
+  for (const char* ending : {"o_proj.weight", "down_proj.weight", "c_proj.weight"}) {
+    if (name.ends_with(ending)) return true;
+  }
+  return false;
+}
+
+void fill_normal(const Tensor& tensor, RandomStream random, double std) {
+  float* values = tensor.data_ptr<float>();
+  for (int64_t i = 0; i < tensor.numel(); ++i) values[i] = static_cast<float>(std * random.next_normal());
+}
+
+}  // namespace
+
+Tensor Transformer::Block::tap(const char* point, const Tensor& x, const Pass& pass) const {
+  return pass.forward.taps == nullptr || pass.forward.taps->empty() ? x : pass.forward.taps->apply(prefix_ + point, x);
+}
+
+Tensor Transformer::Block::attend(const Tensor& q, Tensor k, Tensor v, const Pass& pass) const {
+  if (KvCache* cache = pass.forward.cache) {
+    const size_t layer = static_cast<size_t>(layer_);
+    if (cache->keys.size() <= layer) {
+      cache->keys.resize(layer + 1);
+      cache->values.resize(layer + 1);
+    }
+    if (cache->keys[layer].defined()) {
+      k = at::cat({cache->keys[layer], k}, 1);
+      v = at::cat({cache->values[layer], v}, 1);
+    }
+    cache->keys[layer] = k;
+    cache->values[layer] = v;
+  }
+  return ops::causal_attention(q, k, v, pass.forward.segments);
+}
+
+Tensor Transformer::Block::add_residual(const Tensor& x, const Tensor& update, const Pass& pass) const {
+  const double p = pass.config.dropout;
+  if (p <= 0.0 || pass.forward.dropout == nullptr) return x + update;
+  auto generator = at::make_generator<at::CPUGeneratorImpl>(pass.forward.dropout->next_u64());
+  const Tensor keep = at::empty(update.sizes(), update.options().requires_grad(false).device(at::kCPU)).bernoulli_(1.0 - p, generator);
+  return x + update * keep.to(update.device()).div_(1.0 - p);
+}
+
+Transformer::Transformer(const Config& config, uint64_t seed) : config_(config) {
+  const Config& c = config_;
+  ENTRAIN_CHECK(c.vocab_size > 0 && c.kv_heads > 0 && c.mlp_width > 0, "config not resolved");
+  const bool gpt2 = c.is_gpt2();
+  embedding_ = parameters_.add(Role::kEmbedding, gpt2 ? "transformer.wte.weight" : "model.embed_tokens.weight", {c.vocab_size, c.width});
+  if (gpt2) positions_ = parameters_.add(Role::kEmbedding, "transformer.wpe.weight", {c.context, c.width});
+  for (int64_t layer = 0; layer < c.layers; ++layer) {
+    blocks_.push_back(gpt2 ? make_gpt2_block(c, layer, parameters_) : make_llama_block(c, layer, parameters_));
+  }
+  final_norm_ = parameters_.add(Role::kNorm, gpt2 ? "transformer.ln_f.weight" : "model.norm.weight", {c.width});
+  if (gpt2) final_norm_bias_ = parameters_.add(Role::kBias, "transformer.ln_f.bias", {c.width});
+  head_ = c.tied_head ? embedding_ : parameters_.add(Role::kHead, "lm_head.weight", {c.vocab_size, c.width});
+  initialise(seed);
+}
+
+Transformer::~Transformer() = default;
+Transformer::Transformer(Transformer&&) noexcept = default;
+
+void Transformer::initialise(uint64_t seed) {
+  at::NoGradGuard no_grad;
+  for (const Weight& weight : parameters_.weights()) {
+    if (weight.role == Role::kBias || (weight.role == Role::kHead && config_.head_init == "zero")) continue;  // stay zero
+    if (weight.role == Role::kNorm) {
+      weight.value.fill_(1.0);
+      continue;
+    }
+    const double scale = writes_into_residual_stream(weight.name) ? std::sqrt(0.5 / static_cast<double>(config_.layers)) : 1.0;
+    fill_normal(weight.value, stream(seed, "init/" + weight.name), config_.init_std * scale);
+  }
+}
+
+Tensor Transformer::hidden(const Tensor& ids, const Forward& forward) const {
+  const auto tap = [&](const char* point, const Tensor& x) {
+    return forward.taps == nullptr || forward.taps->empty() ? x : forward.taps->apply(point, x);
+  };
+  Pass pass{config_, forward, forward.cache == nullptr ? 0 : forward.cache->length, {}, {}};
+  Tensor x = ops::bag_embedding(embedding_, ids, forward.bag);
+  const int64_t positions = x.size(1), end = pass.offset + positions;
+  if (config_.is_gpt2()) {
+    if (end > config_.context) {
+      throw Error(ErrorKind::kUsage, "this gpt2 model has " + std::to_string(config_.context) + " positions and was asked for " + std::to_string(end),
+                  "shorten the text or the number of tokens to generate");
+    }
+    x = x + positions_.narrow(0, pass.offset, positions);
+  } else {
+    const auto [cos, sin] = ops::rope_tables(end, config_.head_width, config_.rope_theta);
+    pass.cos = cos.to(x.device());
+    pass.sin = sin.to(x.device());
+  }
+  x = tap("hook_embed", x);
+  for (const auto& block : blocks_) x = block->forward(x, pass);
+  if (forward.cache != nullptr) forward.cache->length = end;
+  x = config_.is_gpt2() ? at::layer_norm(x, {config_.width}, final_norm_, final_norm_bias_, config_.norm_eps)
+                        : ops::rms_norm(x, final_norm_, config_.norm_eps);
+  return tap("ln_final.hook_normalized", x);
+}
+
+Tensor Transformer::logits(const Tensor& hidden) const { return at::linear(hidden, head_); }
+
+const Tensor& Transformer::head() const { return head_; }
+
+}  // namespace entrain::model

@@ -1,0 +1,63 @@
+#pragma once
+// The decoder-only transformer: families llama, qwen3 (normalised queries and keys) and gpt2.
+//
+//   bags of ids -> mean embedding -> L x { norm, attention, residual, norm, feed-forward, residual } -> norm -> hidden
+//
+// Shapes: B rows, T positions, s tokens a bag, C width, H heads, D head width, V vocabulary.
+
+#include <memory>
+
+#include "entrain/base/random.h"
+#include "entrain/model/config.h"
+#include "entrain/model/parameters.h"
+#include "entrain/model/taps.h"
+
+namespace entrain::model {
+
+/// Keys and values of the positions already seen, for generation.
+struct KvCache {
+  std::vector<Tensor> keys, values;  ///< one pair a layer, (B, length, kv heads, D)
+  int64_t length = 0;
+};
+
+/// What a forward pass may be given besides ids; the default is plain inference.
+struct Forward {
+  int64_t bag = 1;                    ///< s: each position is the mean of s token embeddings
+  Tensor segments;                    ///< (B, T) int32: attention stays inside a segment; undefined: one segment
+  const Taps* taps = nullptr;
+  KvCache* cache = nullptr;           ///< read and extended; ids are then the new positions only
+  RandomStream* dropout = nullptr;    ///< draws of this pass; null: no dropout
+};
+
+class Transformer {
+ public:
+  /// Random initialisation: each weight from its own stream of `seed`. `config` must be resolved and have a vocabulary.
+  Transformer(const Config& config, uint64_t seed);
+  ~Transformer();
+  Transformer(Transformer&&) noexcept;
+
+  /// ids: (B, T*s) int64 -> (B, T, C) after the last norm. Position j depends on bags 0..j only.
+  /// Throws Error{kUsage} where a gpt2 model is asked for more positions than its table has.
+  Tensor hidden(const Tensor& ids, const Forward& forward = {}) const;
+  /// (B, T, C) -> (B, T, V)
+  Tensor logits(const Tensor& hidden) const;
+  /// (V, C); the embedding itself where tied.
+  const Tensor& head() const;
+
+  const Config& config() const { return config_; }
+  Parameters& parameters() { return parameters_; }
+  const Parameters& parameters() const { return parameters_; }
+
+  /// A block of one family; public so that its sources can see it, not part of the contract.
+  class Block;
+
+ private:
+  void initialise(uint64_t seed);
+
+  Config config_;
+  Parameters parameters_;
+  Tensor embedding_, positions_, head_, final_norm_, final_norm_bias_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+};
+
+}  // namespace entrain::model

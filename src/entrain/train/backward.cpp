@@ -1,0 +1,34 @@
+#include "entrain/train/backward.h"
+
+#include "entrain/ops/ops.h"
+
+namespace entrain::train {
+
+double backward(model::Transformer& model, const text::Batch& batch, const superposition::StepPlan& plan, const BackwardOptions& options) {
+  model.parameters().clear_gradients();
+  auto targets_of = [](text::Batch& b) {
+    return at::from_blob(b.targets.data(), {b.rows, b.positions, b.target_bag}, at::kLong);
+  };
+  text::Batch whole = batch;
+  const double n_positions = static_cast<double>(ops::count_positions(targets_of(whole)));
+  const Tensor weights = plan.weights.empty() ? Tensor() : at::tensor(plan.weights);
+  const int64_t rows = batch.rows / options.micro_batches;
+  double loss = 0;
+  for (int64_t part = 0; part < options.micro_batches; ++part) {
+    text::Batch micro = text::slice_rows(batch, part * rows, (part + 1) * rows);
+    RandomStream dropout = stream(options.seed, "dropout", static_cast<uint64_t>(options.step), static_cast<uint64_t>(part));
+    model::Forward forward;
+    forward.bag = plan.bag;
+    forward.taps = options.taps;
+    forward.dropout = &dropout;
+    if (options.borders == text::Borders::kMask) forward.segments = at::from_blob(micro.segments.data(), {rows, micro.positions}, at::kInt);
+    const Tensor inputs = at::from_blob(micro.inputs.data(), {rows, micro.positions * micro.bag}, at::kLong);
+    const Tensor hidden = model.hidden(inputs, forward);
+    const Tensor part_loss = ops::head_cross_entropy(hidden, model.head(), targets_of(micro), weights, n_positions);
+    part_loss.backward();
+    loss += part_loss.item<double>();
+  }
+  return loss;
+}
+
+}  // namespace entrain::train

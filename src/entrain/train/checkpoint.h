@@ -1,0 +1,51 @@
+#pragma once
+// Checkpoints: a folder that Transformers opens as it is, plus what an exact resume needs. Layout in docs/formats.md.
+// A checkpoint exists whole or not at all: it is written aside, synced, and renamed, its manifest last.
+
+#include <optional>
+#include <vector>
+
+#include "entrain/base/files.h"
+#include "entrain/model/huggingface.h"
+#include "entrain/train/optimizer.h"
+#include "entrain/train/run_state.h"
+
+namespace entrain::train {
+
+/// What a checkpoint is made from, or restored into.
+struct CheckpointParts {
+  model::Transformer& model;
+  Optimizer& optimizer;
+  RunState& state;
+};
+
+class CheckpointStore {
+ public:
+  /// The folder `checkpoints` of a run; made by the first save.
+  CheckpointStore(fs::path folder, int64_t keep);
+  /// Removes what killed saves left behind. For the one process that writes the run.
+  void remove_leftovers();
+
+  /// Writes step-NNNNNNNN, verifies it, then prunes to the newest `keep` and the best. Replaces nothing: a step saved already is
+  /// left as it is. Throws Error{kIo}; older checkpoints are then untouched.
+  fs::path save(const CheckpointParts& parts, const model::SpecialIds& ids, const fs::path& tokenizer_file);
+  /// The newest checkpoint that verifies, by step; damaged ones are passed over. `damaged` receives their names.
+  std::optional<fs::path> newest(std::vector<std::string>* damaged = nullptr) const;
+  /// Steps on disk, ascending, verified or not.
+  std::vector<int64_t> steps() const;
+
+ private:
+  fs::path folder_;
+  int64_t keep_;
+};
+
+/// Throws Error{kData} naming the first file that is missing, of another size or of another checksum than manifest.json says.
+void verify_checkpoint(const fs::path& checkpoint);
+/// Restores weights, optimizer and state. Verifies first.
+void restore_checkpoint(const fs::path& checkpoint, const CheckpointParts& parts);
+
+/// Where a RUN argument's model lies: a run folder (its newest sound checkpoint), a checkpoint or a Hugging Face folder.
+/// Throws Error{kUsage} when it is none of these.
+fs::path resolve_model_folder(const fs::path& run);
+
+}  // namespace entrain::train

@@ -1,0 +1,226 @@
+#include "entrain/train/trainer.h"
+
+#include <ATen/Parallel.h>
+
+#include <chrono>
+#include <cmath>
+#include <thread>
+
+#include "entrain/base/error.h"
+#include "entrain/model/generate.h"
+#include "entrain/text/batch_source.h"
+#include "entrain/text/tokenizer.h"
+#include "entrain/train/backward.h"
+#include "entrain/train/checkpoint.h"
+#include "entrain/train/guard.h"
+#include "entrain/train/lr_schedule.h"
+
+namespace entrain::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+text::Tokenizer open_tokenizer(const Recipe& recipe) {
+  const fs::path file = fs::path(recipe.data.path) / "tokenizer.json";
+  if (!fs::exists(file)) {
+    throw Error(ErrorKind::kData, recipe.data.path + " holds no prepared data", "prepare it: entrain data prepare --text PATH --tokenizer FILE --out " + recipe.data.path);
+  }
+  return text::Tokenizer::load(file);
+}
+
+text::TokenFile open_tokens(const Recipe& recipe, const char* name, const text::Tokenizer& tokenizer) {
+  text::TokenFile file(fs::path(recipe.data.path) / name);
+  if (file.info().fingerprint != tokenizer.fingerprint()) {
+    throw Error(ErrorKind::kData, file.path().string() + " was made with another tokenizer than " + recipe.data.path + "/tokenizer.json",
+                "prepare the data again with one tokenizer");
+  }
+  file.verify();
+  return file;
+}
+
+void check_run_folder(const fs::path& run, Start start, const std::string& toml) {
+  const bool exists = fs::exists(run / "config.toml");
+  if (start == Start::kFresh && exists) {
+    throw Error(ErrorKind::kUsage, run.string() + " holds a run already", "add --resume to go on with it, or name another folder");
+  }
+  if (start == Start::kResume && exists && read_file(run / "config.toml") != toml) {
+    throw Error(ErrorKind::kUsage, "the recipe differs from that of the run in " + run.string(),
+                "resume with the recipe in " + (run / "config.toml").string() + ", or name another folder");
+  }
+}
+
+}  // namespace
+
+Recipe complete_from_data(Recipe recipe) {
+  const int64_t vocab_size = open_tokenizer(recipe).vocab_size();
+  if (recipe.model.vocab_size == 0) recipe.model.vocab_size = vocab_size;
+  if (recipe.model.vocab_size < vocab_size) {
+    throw Error(ErrorKind::kUsage, "model.vocab_size is " + std::to_string(recipe.model.vocab_size) + ", the tokenizer has " + std::to_string(vocab_size),
+                "leave model.vocab_size at 0");
+  }
+  return recipe;
+}
+
+Plan make_plan(const Recipe& recipe, int64_t vocab_size) {
+  model::Config shape = recipe.model;
+  if (shape.vocab_size == 0) shape.vocab_size = vocab_size;
+  const model::Transformer model(shape, 0);
+  const auto optimizer = make_optimizer(recipe.optimizer, model.parameters());
+  Plan plan;
+  plan.n_parameters = model.parameters().count();
+  const double positions = static_cast<double>(recipe.train.rows * shape.context);
+  plan.flops_per_step = positions * model::training_flops_per_position(shape, shape.context) + optimizer->flops_per_step();
+  const superposition::Schedule schedule(recipe.superposition);
+  const double bag = static_cast<double>(schedule.widest().bag), r = bag > 1 ? recipe.superposition.ratio : 0.0;
+  const double tokens_per_step = positions * (bag * r + 1.0 - r);
+  const BudgetConfig& budget = recipe.budget;
+  if (budget.steps > 0) plan.total_steps = budget.steps;
+  if (budget.tokens > 0) plan.total_steps = std::llround(budget.tokens / tokens_per_step);
+  if (budget.flops > 0) plan.total_steps = std::llround(budget.flops / plan.flops_per_step);
+  if (budget.seconds <= 0 && plan.total_steps < 1) {
+    throw Error(ErrorKind::kUsage, "the budget does not pay for a single step", "raise it, or lower train.rows or model.context");
+  }
+  plan.total_flops = plan.flops_per_step * static_cast<double>(plan.total_steps);
+  plan.total_raw_tokens = tokens_per_step * static_cast<double>(plan.total_steps);
+  return plan;
+}
+
+struct Trainer::Parts {
+  Parts(const Recipe& given, const fs::path& folder, Observer& watcher)
+      : recipe(given), run(folder), observer(watcher), tokenizer(open_tokenizer(given)), train_tokens(open_tokens(given, "train.tokens", tokenizer)),
+        validation_tokens(open_tokens(given, "val.tokens", tokenizer)), token_bytes(tokenizer.token_byte_lengths()), schedule(given.superposition),
+        plan(make_plan(given, tokenizer.vocab_size())), model(given.model, static_cast<uint64_t>(given.train.seed)),
+        optimizer(make_optimizer(given.optimizer, model.parameters())),
+        batches(train_tokens, {static_cast<uint64_t>(given.train.seed), given.train.rows,
+                               given.data.run_tokens > 0 ? given.data.run_tokens : 16 * given.model.context, borders()}),
+        checkpoints(folder / "checkpoints", given.checkpoint.keep) {}
+
+  text::Borders borders() const { return recipe.data.borders == "mask" ? text::Borders::kMask : text::Borders::kCross; }
+  CheckpointParts checkpoint_parts() { return {model, *optimizer, state}; }
+
+  /// Share of the budget spent after `step` steps and `seconds` of training.
+  double fraction(int64_t step, double seconds) const {
+    const double done = recipe.budget.seconds > 0 ? seconds / recipe.budget.seconds : static_cast<double>(step) / static_cast<double>(plan.total_steps);
+    return std::min(done, 1.0);
+  }
+
+  StepRecord step(const superposition::StepPlan& step_plan);
+  void validate();
+  void save();
+
+  Recipe recipe;
+  fs::path run;
+  Observer& observer;
+  text::Tokenizer tokenizer;
+  text::TokenFile train_tokens, validation_tokens;
+  std::vector<int32_t> token_bytes;
+  superposition::Schedule schedule;
+  Plan plan;
+  model::Transformer model;
+  std::unique_ptr<Optimizer> optimizer;
+  text::BatchSource batches;
+  CheckpointStore checkpoints;
+  RunState state;
+  RunResult result;
+  std::unique_ptr<MetricsFile> metrics;
+};
+
+Trainer::Trainer(const Recipe& recipe, const fs::path& run, Start start, Observer& observer) {
+  const int64_t threads = recipe.train.threads > 0 ? recipe.train.threads : static_cast<int64_t>(std::thread::hardware_concurrency());
+  at::set_num_threads(static_cast<int>(threads));
+  const Recipe completed = complete_from_data(recipe);
+  const std::string toml = completed.to_toml();
+  check_run_folder(run, start, toml);
+  parts_ = std::make_unique<Parts>(completed, run, observer);
+  Parts& p = *parts_;
+  p.batches.next({recipe.train.rows, recipe.model.context, p.schedule.widest().bag, p.schedule.widest().target_bag});  // the text must hold one batch
+  p.batches.seek(0);
+  make_folder(run);
+  write_file(run / "config.toml", toml);
+  Observer::Start report{run, p.plan.n_parameters, p.plan.total_steps, static_cast<int64_t>(p.train_tokens.n_tokens()),
+                         static_cast<int64_t>(p.validation_tokens.n_tokens()), 0, p.plan.flops_per_step, {}};
+  p.checkpoints.remove_leftovers();
+  if (start == Start::kResume) {
+    if (const auto newest = p.checkpoints.newest(&report.damaged_checkpoints)) {
+      restore_checkpoint(*newest, p.checkpoint_parts());
+      p.batches.seek(p.state.cursor);
+      p.result.checkpoint = *newest;
+      report.resumed_step = p.state.step;
+    }
+  }
+  p.metrics = std::make_unique<MetricsFile>(run / "metrics.jsonl", p.state.step);
+  observer.on_start(report);
+}
+
+Trainer::~Trainer() = default;
+
+StepRecord Trainer::Parts::step(const superposition::StepPlan& step_plan) {
+  const Clock::time_point start = Clock::now();
+  const int64_t number = state.step + 1, cursor = batches.cursor();
+  const double before = fraction(state.step, state.seconds);
+  const text::Batch batch = batches.next({recipe.train.rows, recipe.model.context, step_plan.bag, step_plan.target_bag});
+  const double loss = backward(model, batch, step_plan, {recipe.train.micro_batches, borders(), static_cast<uint64_t>(recipe.train.seed), number});
+  const double norm = guard_and_clip(model.parameters(), loss, recipe.train.clip, number, cursor, batch);
+  // The rate of a run in seconds is set by the time this step has taken so far.
+  const double multiplier = lr_multiplier(recipe.schedule, before, std::max(before, fraction(number, state.seconds + seconds_since(start))));
+  optimizer->step(number, multiplier);
+
+  const double step_tokens = static_cast<double>(batch.inputs.size());
+  state.step = number;
+  state.cursor = batches.cursor();
+  state.raw_tokens += step_tokens;
+  state.positions += static_cast<double>(batch.rows * batch.positions);
+  state.flops += plan.flops_per_step;
+  const double elapsed = seconds_since(start);
+  state.seconds += elapsed;
+  return {number, fraction(number, state.seconds), loss, multiplier, multiplier * (recipe.optimizer.name == "muon" ? recipe.optimizer.muon_lr : recipe.optimizer.lr),
+          norm, step_plan.bag, step_plan.target_bag, state.raw_tokens, state.flops, state.seconds, elapsed, static_cast<int64_t>(step_tokens), plan.flops_per_step};
+}
+
+void Trainer::Parts::validate() {
+  const eval::TextScore score = eval::score(model, validation_tokens, token_bytes, {recipe.model.context, recipe.train.rows, recipe.evaluation.tokens});
+  const ValidationRecord record{state.step, score.nats_per_token(), score.bits_per_byte(), state.raw_tokens, state.flops, state.seconds};
+  if (state.best_step < 0 || record.nats_per_token < state.best_nats) {
+    state.best_nats = record.nats_per_token;
+    state.best_step = state.step;
+  }
+  metrics->add(record);
+  observer.on_validation(record);
+  if (recipe.evaluation.prompt.empty()) return;
+  const std::vector<int32_t> prompt = tokenizer.encode(recipe.evaluation.prompt);
+  const model::Sampling sampling{.n_tokens = recipe.evaluation.sample_tokens, .temperature = 0.8, .top_p = 0.95, .seed = static_cast<uint64_t>(recipe.train.seed)};
+  const std::vector<int32_t> continuation = model::generate(model, prompt, sampling, tokenizer.eos_id());
+  const fs::path samples = run / "samples.txt";
+  const std::string earlier = fs::exists(samples) ? read_file(samples) : "";
+  write_file(samples, earlier + "--- step " + std::to_string(state.step) + "\n" + recipe.evaluation.prompt + tokenizer.decode(continuation) + "\n");
+}
+
+void Trainer::Parts::save() {
+  const auto eos = tokenizer.eos_id();
+  result.checkpoint = checkpoints.save(checkpoint_parts(), {eos ? *eos : -1}, fs::path(recipe.data.path) / "tokenizer.json");
+  observer.on_checkpoint(result.checkpoint);
+}
+
+RunResult Trainer::run() {
+  Parts& p = *parts_;
+  const auto due = [&](int64_t every) { return every > 0 && p.state.step % every == 0; };
+  while (p.fraction(p.state.step, p.state.seconds) < 1.0) {
+    const superposition::StepPlan plan = p.schedule.at(p.fraction(p.state.step, p.state.seconds));
+    const StepRecord record = p.step(plan);
+    p.metrics->add(record);
+    p.observer.on_step(record);
+    p.result.last_loss = record.loss;
+    const bool last = record.fraction >= 1.0, stop = p.observer.stop_requested();
+    if (last || due(p.recipe.evaluation.every)) p.validate();
+    if (last || stop || due(p.recipe.checkpoint.every)) p.save();
+    if (stop && !last) break;
+  }
+  p.result.finished = p.fraction(p.state.step, p.state.seconds) >= 1.0;
+  p.result.state = p.state;
+  p.result.n_parameters = p.plan.n_parameters;
+  return p.result;
+}
+
+}  // namespace entrain::train
