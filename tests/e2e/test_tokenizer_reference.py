@@ -188,15 +188,22 @@ def test_reference_trainers_file_is_read(tmp_path):
 
 
 def test_nfc_normalizer(tmp_path):
-    """Qwen's tokenizers normalize to NFC: same ids, with every character decomposed."""
-    characters = assigned_characters()
+    """Qwen's tokenizers normalize to NFC: same ids, with every character decomposed.
+
+    The reference's normalizer has older tables (about Unicode 9), so characters it does not know are left out: those it
+    treats differently from Python's unicodedata between a letter and a mark.
+    """
+    nfc = tokenizers.normalizers.NFC()
+    characters = [c for c in assigned_characters()
+                  if all(nfc.normalize_str(s) == unicodedata.normalize("NFC", s) for s in (c, f"a{c}\u0301", f"a\u0327{c}"))]
+    assert len(assigned_characters()) - len(characters) < 100
     text = " ".join(unicodedata.normalize("NFD", c) for c in characters)
     rng = random.Random(3)
     marks = [c for c in characters if unicodedata.combining(c)]
     text += "".join(rng.choice("aeiouAEcnsqg가각\u1100\u1161\u11a8\u1175") + "".join(rng.choices(marks, k=rng.randrange(4)))
                     for _ in range(50_000))
     reference = reference_training([text[:200_000]], "qwen2", 1500)
-    reference.normalizer = tokenizers.normalizers.NFC()
+    reference.normalizer = nfc
     path = tmp_path / "nfc.json"
     reference.save(str(path))
     ids = encode(path, text)

@@ -23,7 +23,7 @@ struct PrepareOptions {
   double val_fraction = 0.1;  ///< share of documents held out, in (0, 1)
   int n_threads = 0;          ///< 0: all cores
   /// Called now and then with what has been read so far; may be empty.
-  std::function<void(uint64_t n_documents, uint64_t n_bytes)> progress;
+  std::function<void(uint64_t n_documents, uint64_t n_bytes)> progress = {};
 };
 
 /// Encodes all documents of `paths` (Corpus rules) into the folder `out`. Special tokens spelled in a document are text; every

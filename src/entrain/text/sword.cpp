@@ -8,10 +8,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -227,6 +229,15 @@ bool append_entity(std::string_view name, std::string& out) {
   return true;
 }
 
+// Notes stand in the place of the space between two words ("God<note>...</note>created"); dropping one must not join them.
+bool needs_space(std::string_view before, std::string_view after) {
+  constexpr auto kOpening = std::to_array<std::string_view>({" ", "\n", "(", "[", "—", "“", "‘"});
+  const auto is_opening = [&](auto&& matches) { return std::any_of(kOpening.begin(), kOpening.end(), matches); };
+  if (before.empty() || is_opening([&](std::string_view mark) { return before.ends_with(mark); })) return false;
+  return std::isalnum(static_cast<unsigned char>(after[0])) != 0 ||
+         is_opening([&](std::string_view mark) { return mark != "—" && after.starts_with(mark); });
+}
+
 std::string file_name(size_t book) {
   const std::string number = std::to_string(book + 1);
   return (number.size() < 2 ? "0" : "") + number + "-" + std::string(kBooks[book].name) + ".txt";
@@ -315,6 +326,7 @@ const std::vector<std::string>& sword_packages() {
 std::string osis_to_text(std::string_view markup) {
   std::string raw;
   int note_depth = 0;
+  bool after_note = false;
   for (size_t i = 0; i < markup.size();) {
     const char c = markup[i];
     if (c == '<') {
@@ -327,6 +339,7 @@ std::string osis_to_text(std::string_view markup) {
       const std::string_view name = tag.substr(0, tag.find_first_of(" \t\r\n/"));
       if (name == "note") {
         if (!empty) note_depth = std::max(0, note_depth + (closes ? -1 : 1));
+        after_note = true;
       } else if (note_depth == 0 && is_block_tag(name)) {
         raw += '\n';
       } else if (note_depth == 0 && name == "cell") {
@@ -336,6 +349,7 @@ std::string osis_to_text(std::string_view markup) {
     }
     ++i;
     if (note_depth > 0) continue;
+    if (std::exchange(after_note, false) && needs_space(raw, markup.substr(i - 1))) raw += ' ';
     if (c == '&') {
       const size_t end = markup.find(';', i);
       if (end != std::string_view::npos && end - i <= 10 && append_entity(markup.substr(i, end - i), raw)) {
@@ -344,6 +358,9 @@ std::string osis_to_text(std::string_view markup) {
       }
     }
     raw += c == '\n' || c == '\r' || c == '\t' ? ' ' : c;  // line breaks of the source mean nothing, those of blocks do
+  }
+  for (const std::string_view mark : {"¶", "\uFEFF"}) {  // printers' marks
+    for (size_t at = raw.find(mark); at != std::string::npos; at = raw.find(mark, at)) raw.erase(at, mark.size());
   }
   // Squeeze: one space between words, one newline between lines, no empty lines.
   std::string text;

@@ -34,7 +34,7 @@ const std::vector<std::string>& sword_packages();
 /// not as expected.
 SwordSummary fetch_sword(const fs::path& out, const SwordOptions& options);
 
-/// Plain text of a module's OSIS markup: notes dropped, block elements to line breaks, other tags dropped, entities resolved,
+/// Plain text of a module's OSIS markup: notes and pilcrows dropped, block elements to line breaks, other tags dropped, entities resolved,
 /// white space squeezed; one paragraph or line of verse a line.
 std::string osis_to_text(std::string_view markup);
 
