@@ -1,7 +1,9 @@
 // entrain: the only place that prints errors and picks exit codes.
 // 0 done, 2 usage or configuration, 3 data, 4 numeric stop, 5 input/output, 130 interrupted with the state saved.
 
+#include <malloc.h>
 
+#include <climits>
 #include <cstdio>
 #include <new>
 
@@ -21,9 +23,8 @@ int report(int code, const std::string& message, const std::string& hint = "") {
 int main(int argc, char** argv) {
   // Training frees and allocates the same large blocks every step: keep them in the heap instead of returning them to the
   // system, which would fault every page in again (1.2 to 1.3 times slower).
-  ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  ::mallopt(M_TRIM_THRESHOLD, 2147483647);
-  ::mallopt(M_TOP_PAD, 64 << 20);
+  ::mallopt(M_MMAP_MAX, 0);
+  ::mallopt(M_TRIM_THRESHOLD, INT_MAX);
 
   CLI::App app{"Trains and adapts language models for less, and proves at matched compute whether a method helped.", "entrain"};
   app.require_subcommand(1);
