@@ -1,20 +1,58 @@
 # The two commands are `make quickstart` and `make test`; `make` alone lists them all.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test quick quickstart sanitize bench docs clean
+.PHONY: help setup configure build test quick sanitize quickstart docs bench clean
 
 PYTHON := .venv/bin/python
 BUILD := build
 CMAKE_FLAGS :=
+ENTRAIN := build/entrain
+# Threads that wait for work sleep instead of spinning, so a busy machine slows a run in proportion and no more.
+export OMP_WAIT_POLICY := PASSIVE
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 setup: ## install what is missing (Debian packages, .venv with torch)
 	@tools/setup
 
-build: setup ## build the program at build/entrain
-	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_PREFIX_PATH="$$($(PYTHON) -c 'import torch; print(torch.utils.cmake_prefix_path)')" $(CMAKE_FLAGS) >$(BUILD).cmake.log 2>&1 || { cat $(BUILD).cmake.log; exit 1; }
+configure: setup
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_PREFIX_PATH="$$($(PYTHON) -c 'import torch; print(torch.utils.cmake_prefix_path)')" \
+	  $(CMAKE_FLAGS) >$(BUILD).cmake.log 2>&1 || { cat $(BUILD).cmake.log; exit 1; }
+
+build: configure ## build the program at build/entrain
+	@cmake --build $(BUILD) --target entrain
+
+quickstart: build ## fetch text, train three models at equal FLOPs, print who won (at most 25 minutes on 2 cores)
+	$(ENTRAIN) data fetch sword --out data/text
+	$(ENTRAIN) tokenizer train --text data/text --vocab-size 4096 --out data/tokenizer.json
+	$(ENTRAIN) data prepare --text data/text --tokenizer data/tokenizer.json --out data/sword
+	$(ENTRAIN) compare recipes/quickstart.toml --out runs/quickstart
+
+test: configure ## build everything and pass every test
+	@tools/setup tests
 	@cmake --build $(BUILD)
+	@$(PYTHON) tools/check_structure.py
+	@ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
+	@ENTRAIN=$(ENTRAIN) $(PYTHON) -m pytest tests/e2e -q
+
+quick: configure ## build and pass the unit tests
+	@cmake --build $(BUILD)
+	@$(PYTHON) tools/check_structure.py
+	@ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -LE slow
+
+sanitize: ## unit tests under the address and undefined-behaviour sanitizers
+	@$(MAKE) --no-print-directory configure BUILD=build-sanitize CMAKE_FLAGS="-DENTRAIN_SANITIZE=ON"
+	@cmake --build build-sanitize --target text_tests ops_tests core_tests
+	@ASAN_OPTIONS=detect_leaks=0:detect_odr_violation=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  ctest --test-dir build-sanitize --output-on-failure --no-tests=error -LE slow
+
+docs: build ## write the generated page docs/config.md
+	@$(ENTRAIN) config --docs >docs/config.md
+
+bench: build ## the speed claims, each measured against its peer side by side
+	@tools/setup tests
+	@cmake --build $(BUILD)
+	@for file in bench/*.py; do echo "== $$file"; $(PYTHON) $$file || exit 1; done
 
 clean: ## remove what was built
 	rm -rf build build-sanitize build.cmake.log build-sanitize.cmake.log
