@@ -191,12 +191,12 @@ def test_nfc_normalizer(tmp_path):
     """Qwen's tokenizers normalize to NFC: same ids, with every character decomposed.
 
     The reference's normalizer has older tables (about Unicode 9), so characters it does not know are left out: those it
-    treats differently from Python's unicodedata between a letter and a mark.
+    treats differently from Python's unicodedata beside a letter and a mark of the lowest or highest class.
     """
     nfc = tokenizers.normalizers.NFC()
     characters = [c for c in assigned_characters()
-                  if all(nfc.normalize_str(s) == unicodedata.normalize("NFC", s) for s in (c, f"a{c}\u0301", f"a\u0327{c}"))]
-    assert len(assigned_characters()) - len(characters) < 100
+                  if all(nfc.normalize_str(s) == unicodedata.normalize("NFC", s) for s in (c, f"a{c}\u0334", f"a\u0345{c}", f"a\u0327{c}"))]
+    assert len(assigned_characters()) - len(characters) < 200
     text = " ".join(unicodedata.normalize("NFD", c) for c in characters)
     rng = random.Random(3)
     marks = [c for c in characters if unicodedata.combining(c)]
