@@ -188,27 +188,27 @@ def test_reference_trainers_file_is_read(tmp_path):
 
 
 def test_nfc_normalizer(tmp_path):
-    """Qwen's tokenizers normalize to NFC: same ids, with every character decomposed.
+    """Qwen's tokenizers normalize to NFC: every character decomposed, and random sequences of marks.
 
-    The reference's normalizer has older tables (about Unicode 9), so characters it does not know are left out: those it
-    treats differently from Python's unicodedata beside a letter and a mark of the lowest or highest class.
+    All of it must come out as Python's unicodedata has it. Ids are compared where the reference agrees with unicodedata: its
+    tables are older (about Unicode 9) and do not know how to order newer marks.
     """
-    nfc = tokenizers.normalizers.NFC()
-    characters = [c for c in assigned_characters()
-                  if all(nfc.normalize_str(s) == unicodedata.normalize("NFC", s) for s in (c, f"a{c}\u0334", f"a\u0345{c}", f"a\u0327{c}"))]
-    assert len(assigned_characters()) - len(characters) < 200
-    text = " ".join(unicodedata.normalize("NFD", c) for c in characters)
     rng = random.Random(3)
+    characters = assigned_characters()
     marks = [c for c in characters if unicodedata.combining(c)]
-    text += "".join(rng.choice("aeiouAEcnsqg가각\u1100\u1161\u11a8\u1175") + "".join(rng.choices(marks, k=rng.randrange(4)))
-                    for _ in range(50_000))
+    words = [unicodedata.normalize("NFD", c) for c in characters]
+    words += [rng.choice("aeiouAEcnsqg가각\u1100\u1161\u11a8\u1175") + "".join(rng.choices(marks, k=rng.randrange(4)))
+              + rng.choice(["", "\u1161", "\u11a8", "z"]) for _ in range(50_000)]
+    nfc = tokenizers.normalizers.NFC()
+    agreed = [w for w in words if nfc.normalize_str(w) == unicodedata.normalize("NFC", w)]
+    assert len(agreed) > 0.95 * len(words)
+    text = " ".join(words)
     reference = reference_training([text[:200_000]], "qwen2", 1500)
     reference.normalizer = nfc
     path = tmp_path / "nfc.json"
     reference.save(str(path))
-    ids = encode(path, text)
-    assert ids == reference.encode(text).ids
-    assert decode(path, ids).decode() == unicodedata.normalize("NFC", text)
+    assert decode(path, encode(path, text)).decode() == unicodedata.normalize("NFC", text)
+    assert encode(path, " ".join(agreed)) == reference.encode(" ".join(agreed)).ids
 
 
 @pytest.mark.parametrize("change,word", [
