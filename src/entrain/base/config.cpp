@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <optional>
-#include <sstream>
 
 #include "entrain/base/error.h"
 
@@ -34,6 +34,26 @@ std::string to_text(double number) {
   return text;
 }
 
+/// A basic string of TOML: one line whatever the text.
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if ((c >= 0 && c < ' ') || c == 127) {
+      char code[8];
+      std::snprintf(code, sizeof code, "\\u%04X", static_cast<unsigned>(c));
+      out += code;
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
 std::string to_text(const Target& target) {
   return std::visit(
       [](const auto* variable) -> std::string {
@@ -41,11 +61,7 @@ std::string to_text(const Target& target) {
         if constexpr (std::is_same_v<T, bool>) return *variable ? "true" : "false";
         if constexpr (std::is_same_v<T, int64_t>) return std::to_string(*variable);
         if constexpr (std::is_same_v<T, double>) return to_text(*variable);
-        if constexpr (std::is_same_v<T, std::string>) {
-          std::ostringstream out;
-          out << toml::value<std::string>(*variable);
-          return out.str();
-        }
+        if constexpr (std::is_same_v<T, std::string>) return quoted(*variable);
         if constexpr (std::is_same_v<T, std::vector<double>>) {
           std::string text = "[";
           for (size_t i = 0; i < variable->size(); ++i) text += (i ? ", " : "") + to_text((*variable)[i]);
@@ -73,14 +89,15 @@ std::optional<Value> convert(const toml::node& node) {
 }
 
 void flatten(const toml::table& table, const std::string& prefix, const std::string& name,
-             std::map<std::string, Document::Entry>& out) {
+             std::map<std::string, Document::Entry>& out, std::map<std::string, int>& tables) {
   for (const auto& [key, node] : table) {
     const std::string path = prefix.empty() ? std::string(key.str()) : prefix + "." + std::string(key.str());
+    const int line = static_cast<int>(key.source().begin.line);
     if (const toml::table* inner = node.as_table()) {
-      flatten(*inner, path, name, out);
+      tables[path] = line;
+      flatten(*inner, path, name, out, tables);
       continue;
     }
-    const int line = static_cast<int>(node.source().begin.line);
     const auto value = convert(node);
     if (!value) {
       throw Error(ErrorKind::kUsage, name + ":" + std::to_string(line) + ": " + path + " has a type no key takes",
@@ -108,7 +125,7 @@ std::string assign(const Field& field, const Value& value) {
   return std::visit(
       [&](auto* variable) -> std::string {
         using T = std::decay_t<decltype(*variable)>;
-              if (const T* exact = std::get_if<T>(&value)) {
+        if (const T* exact = std::get_if<T>(&value)) {
           *variable = *exact;
         } else if constexpr (std::is_same_v<T, double>) {
           const int64_t* whole = std::get_if<int64_t>(&value);
@@ -140,7 +157,7 @@ std::string assign(const Field& field, const Value& value) {
 
 Document Document::parse(std::string_view toml, const std::string& name) {
   Document document;
-  flatten(parse_toml(toml, name), "", name, document.entries_);
+  flatten(parse_toml(toml, name), "", name, document.entries_, document.tables_);
   return document;
 }
 
@@ -156,34 +173,40 @@ void Document::set(const std::string& assignment) {
   try {
     parsed = parse("v = " + text, "--set " + assignment);
   } catch (const Error&) {
-    parsed.entries_["v"] = {Value(text), 0};
+    parsed.entries_.clear();
   }
-  entries_[key] = {parsed.entries_.at("v").value, 0};
+  const auto value = parsed.entries_.find("v");  // missing where the text is no value of a key, such as a bare word
+  entries_[key] = {value == parsed.entries_.end() ? Value(text) : value->second.value, 0};
 }
 
 void Document::merge(const Document& other) {
   for (const auto& [key, entry] : other.entries_) entries_[key] = entry;
+  tables_.insert(other.tables_.begin(), other.tables_.end());
 }
 
 std::vector<std::pair<std::string, Document>> Document::take_tables(const std::string& prefix) {
   std::map<std::string, Document> tables;
-  std::map<std::string, int> first_line;
+  std::map<std::string, int> lines;
+  const auto name_of = [&](const std::string& path) { return path.substr(prefix.size() + 1, path.find('.', prefix.size() + 1) - prefix.size() - 1); };
+  for (const auto& [path, line] : tables_) {
+    if (!path.starts_with(prefix + ".")) continue;
+    const std::string name = name_of(path);
+    tables[name];
+    const auto seen = lines.try_emplace(name, line).first;
+    seen->second = std::min(seen->second, line);
+  }
   for (auto it = entries_.begin(); it != entries_.end();) {
-    if (it->first.rfind(prefix + ".", 0) != 0) {
+    if (!it->first.starts_with(prefix + ".")) {
       ++it;
       continue;
     }
-    const std::string rest = it->first.substr(prefix.size() + 1);
-    const size_t dot = rest.find('.');
-    const std::string name = rest.substr(0, dot);
-    tables[name].entries_[dot == std::string::npos ? "" : rest.substr(dot + 1)] = it->second;
-    const auto seen = first_line.try_emplace(name, it->second.line).first;
-    seen->second = std::min(seen->second, it->second.line);
+    const std::string name = name_of(it->first);
+    tables[name].entries_[it->first.substr(std::min(prefix.size() + name.size() + 2, it->first.size()))] = it->second;
+    lines.try_emplace(name, std::numeric_limits<int>::max());
     it = entries_.erase(it);
   }
   std::vector<std::pair<std::string, Document>> ordered(tables.begin(), tables.end());
-  std::stable_sort(ordered.begin(), ordered.end(),
-                   [&](const auto& a, const auto& b) { return first_line[a.first] < first_line[b.first]; });
+  std::stable_sort(ordered.begin(), ordered.end(), [&](const auto& a, const auto& b) { return lines[a.first] < lines[b.first]; });
   return ordered;
 }
 

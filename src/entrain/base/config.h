@@ -32,7 +32,8 @@ class Document {
   void set(const std::string& assignment);
   /// Entries of `other` replace those of the same key.
   void merge(const Document& other);
-  /// Removes the tables `prefix.NAME.*` and returns them by NAME, in the order of the file, without the prefix.
+  /// Removes the tables `prefix.NAME` and returns them by NAME, without the prefix: those of the file in its order, empty ones
+  /// included, then those that only the command line names.
   std::vector<std::pair<std::string, Document>> take_tables(const std::string& prefix);
 
   /// Removes and returns the entries of [section].
@@ -42,6 +43,7 @@ class Document {
 
  private:
   std::map<std::string, Entry> entries_;
+  std::map<std::string, int> tables_;  ///< line of the first mention of each table in the file
 };
 
 /// A field's variable, held by pointer: the struct outlives the Binder.
