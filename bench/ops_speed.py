@@ -1,7 +1,8 @@
 """Each operator against the plain form Transformers' Llama uses, forward and backward, float32.
 
 Prints the ratio of median times (above 1: ours is faster), the two timed in turn in one process so that a busy machine slows both.
-    .venv/bin/python bench/ops_speed.py [--library build/libentrain_ops.so] [--shapes mid large] [--rounds 15]
+With one thread the times are the processor's, which other programs do not distort.
+    .venv/bin/python bench/ops_speed.py [--library build/libentrain_ops.so] [--shapes mid large] [--rounds 15] [--threads 1]
 """
 
 import argparse
@@ -73,15 +74,16 @@ def cases(B, T, H, C, F, V):
 
 
 def step_time(function, leaves):
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     for leaf in leaves:
         leaf.grad = None
-    begin = time.perf_counter()
+    begin = clock()
     out = function()
-    middle = time.perf_counter()
+    middle = clock()
     gradient = torch.ones_like(out) if out.dim() == 0 else step_time.gradients.setdefault(out.shape, torch.randn(out.shape))
-    start = time.perf_counter()
+    start = clock()
     out.backward(gradient)
-    return middle - begin, time.perf_counter() - start
+    return middle - begin, clock() - start
 
 
 step_time.gradients = {}
@@ -93,7 +95,9 @@ def main():
     parser.add_argument("--shapes", nargs="+", default=["mid", "large"], choices=SHAPES)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="operators whose name contains this")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     torch.ops.load_library(arguments.library)
     torch.manual_seed(1)
     for shape in arguments.shapes:

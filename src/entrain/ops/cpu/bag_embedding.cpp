@@ -15,7 +15,7 @@ void check_ids(const int64_t* ids, int64_t n, int64_t vocabulary) {
 }
 
 Tensor forward(const Tensor& table, const Tensor& ids, int64_t bag) {
-  if (!all_float(table)) return reference::bag_embedding_forward(table, ids, bag);
+  if (bag == 1 || !all_float(table)) return reference::bag_embedding_forward(table, ids, bag);
   const Tensor rows = table.contiguous(), flat = ids.contiguous();
   const int64_t width = table.size(1);
   Tensor out = at::empty({ids.size(0), ids.size(1) / bag, width}, table.options());
@@ -27,7 +27,7 @@ Tensor forward(const Tensor& table, const Tensor& ids, int64_t bag) {
     for (int64_t i = begin; i < end; ++i) {
       std::copy_n(in + id[i * bag] * width, width, y + i * width);
       for (int64_t s = 1; s < bag; ++s) add_scaled(1, in + id[i * bag + s] * width, width, y + i * width);
-      if (bag > 1) scale_in_place(1.0f / static_cast<float>(bag), width, y + i * width);
+      scale_in_place(1.0f / static_cast<float>(bag), width, y + i * width);
     }
   });
   return out;

@@ -26,6 +26,8 @@ struct Inputs {
   }
   int64_t n_tasks() const { return k.size(0) * k.size(2); }
   int64_t group() const { return q.size(2) / k.size(2); }
+  /// Tasks that are worth a thread.
+  int64_t grain() const { return std::max<int64_t>(1, (1 << 18) / std::max<int64_t>(1, q.size(1) * k.size(1) * group() * q.size(3))); }
   /// Task i, reading from or writing to out and lse.
   AttentionTask task(int64_t i, float* out, float* lse) const {
     const int64_t b = i / k.size(2), kv_head = i % k.size(2), first_head = kv_head * group();
@@ -57,7 +59,7 @@ std::tuple<Tensor, Tensor> forward(const Tensor& q, const Tensor& k, const Tenso
   Tensor out = at::empty(q.sizes(), q.options());
   Tensor lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options());
   float *y = out.mutable_data_ptr<float>(), *sums = lse.mutable_data_ptr<float>();
-  at::parallel_for(0, inputs.n_tasks(), 1, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, inputs.n_tasks(), inputs.grain(), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) attention_forward(inputs.task(i, y, sums));
   });
   return {out, lse};
@@ -72,7 +74,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& q,
   float *y = const_cast<float*>(dense_out.const_data_ptr<float>()), *sums = const_cast<float*>(dense_lse.const_data_ptr<float>());
   const float* g = dense_grad.const_data_ptr<float>();
   float *q_out = dq.mutable_data_ptr<float>(), *k_out = dk.mutable_data_ptr<float>(), *v_out = dv.mutable_data_ptr<float>();
-  at::parallel_for(0, inputs.n_tasks(), 1, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, inputs.n_tasks(), inputs.grain(), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = inputs.out_offset(i), kv = inputs.kv_offset(i);
       attention_backward(inputs.task(i, y, sums), {g + at, q_out + at, k_out + kv, v_out + kv, k.size(2) * k.size(3)});
