@@ -6,8 +6,6 @@ PYTHON := .venv/bin/python
 BUILD := build
 CMAKE_FLAGS :=
 ENTRAIN := build/entrain
-# Threads that wait for work sleep instead of spinning, so a busy machine slows a run in proportion and no more.
-export OMP_WAIT_POLICY := PASSIVE
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
