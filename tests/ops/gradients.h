@@ -2,6 +2,8 @@
 // What the operators' tests share: the fast form against the definition, gradients against finite differences, exact repetition.
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -43,7 +45,11 @@ inline std::vector<Tensor> run_both_ways(const Function& f, const std::vector<Te
 inline void expect_float_matches_double(const Function& f, const std::vector<Tensor>& inputs, double tolerance, double floor = 1) {
   std::vector<Tensor> wide;
   for (const Tensor& input : inputs) wide.push_back(input.to(at::kDouble));
-  const auto fast = run_both_ways(f, inputs), exact = run_both_ways(f, wide);
+  const auto fast = run_both_ways(f, inputs);
+  const int n_threads = at::get_num_threads();
+  at::set_num_threads(1);  // the definition's many small products cost less without threads, much less on a busy machine
+  const auto exact = run_both_ways(f, wide);
+  at::set_num_threads(n_threads);
   for (size_t i = 0; i < fast.size(); ++i) {
     ASSERT_EQ(fast[i].scalar_type(), at::kFloat);
     ASSERT_EQ(fast[i].sizes(), exact[i].sizes());
@@ -62,6 +68,8 @@ inline void expect_gradients_match_differences(const Function& f, const std::vec
   for (const Tensor& input : inputs) wide.push_back(input.to(at::kDouble));
   const auto results = run_both_ways(f, wide);
   const Tensor upstream = results[0].dim() == 0 ? at::ones_like(results[0]) : normal(results[0].sizes(), 1, 99).to(at::kDouble);
+  const int n_threads = at::get_num_threads();
+  at::set_num_threads(1);
   for (size_t i = 0; i < wide.size(); ++i) {
     Tensor flat = wide[i].view({-1});
     const Tensor grad = results[i + 1].reshape({-1});
@@ -75,6 +83,7 @@ inline void expect_gradients_match_differences(const Function& f, const std::vec
       EXPECT_NEAR(grad[j].item<double>(), (above - below) / (2 * kStep), kTolerance) << "input " << i << " element " << j;
     }
   }
+  at::set_num_threads(n_threads);
 }
 
 /// Two runs give the same bits, and asking for gradients does not change the output.

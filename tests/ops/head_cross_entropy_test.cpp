@@ -18,11 +18,11 @@ Tensor with_ignored(Tensor targets) {
 
 TEST(HeadCrossEntropy, FloatMatchesDoubleOverOddShapes) {
   for (const int64_t width : {1, 7, 31, 64, 100}) {
-    for (const int64_t vocabulary : {1, 5, 33, 1000}) {
+    for (const int64_t vocabulary : {1, 33, 300}) {
       for (int64_t s = 1; s <= 6; ++s) {
         const Tensor targets = with_ignored(integers(vocabulary, {2, 43, s}));
         const Tensor weights = at::arange(1, s + 1, at::kFloat).reciprocal();
-        // Gradients are of size 1 / 85 positions: compared at that scale, with sums over 86 rows or 1,000 words.
+        // Gradients are of size 1 / 85 positions: compared at that scale, with sums over 86 rows or 300 words.
         for (const Tensor& w : {Tensor(), weights}) {
           expect_float_matches_double(loss_of(targets, w), {normal({2, 43, width}), normal({vocabulary, width}, 1, 2)}, 5e-6, 1.0 / 85);
         }
