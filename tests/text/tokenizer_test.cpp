@@ -74,6 +74,13 @@ TEST(Pretokenizer, PartsSplitAsTheWholeDoes) {
   }
 }
 
+TEST(Pretokenizer, LongRunsOfSpacesDoNotExhaustTheMatcher) {
+  std::string text(11'000'000, ' ');
+  for (const char* name : {"gpt2", "llama3"}) EXPECT_EQ(split(named_pattern(name), text).size(), 1u) << name;
+  text += 'x';
+  for (const char* name : {"gpt2", "llama3"}) EXPECT_EQ(split(named_pattern(name), text).size(), 2u) << name;
+}
+
 TEST(Pretokenizer, RefusesWhatItCannotReproduce) {
   EXPECT_THROW(Pretokenizer("(unclosed"), Error);
   EXPECT_THROW(Pretokenizer(R"(\w+)"), Error);

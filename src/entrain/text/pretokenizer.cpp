@@ -113,12 +113,20 @@ struct Pretokenizer::Compiled {
       bad_pattern(pattern, std::string("does not compile: ") + reason);
     }
     has_jit = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
+    // The default limit of ten million steps is less than a long run of spaces takes.
+    context = pcre2_match_context_create(nullptr);
+    ENTRAIN_CHECK(context != nullptr, "out of memory");
+    pcre2_set_match_limit(context, UINT32_MAX);
   }
-  ~Compiled() { pcre2_code_free(code); }
+  ~Compiled() {
+    pcre2_match_context_free(context);
+    pcre2_code_free(code);
+  }
   Compiled(const Compiled&) = delete;
   Compiled& operator=(const Compiled&) = delete;
 
   pcre2_code* code = nullptr;
+  pcre2_match_context* context = nullptr;
   bool has_jit = false;
 };
 
@@ -168,9 +176,9 @@ bool PieceReader::find_match() {
   size_t offset = position_ - stretch_;
   while (offset < length) {
     int result = PCRE2_ERROR_JIT_STACKLIMIT;
-    if (compiled.has_jit) result = pcre2_jit_match(compiled.code, subject, length, offset, 0, match_->data, nullptr);
+    if (compiled.has_jit) result = pcre2_jit_match(compiled.code, subject, length, offset, 0, match_->data, compiled.context);
     if (result == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter takes its memory from the heap
-      result = pcre2_match(compiled.code, subject, length, offset, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match_->data, nullptr);
+      result = pcre2_match(compiled.code, subject, length, offset, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match_->data, compiled.context);
     }
     if (result == PCRE2_ERROR_NOMATCH) return false;
     if (result < 0) bad_pattern(pretokenizer_.pattern_, "is too complex for the text (PCRE2 error " + std::to_string(result) + ")");
