@@ -1,0 +1,71 @@
+// What the tests in Python need to see of the library beyond the program's commands. Raw little-endian files:
+//   e2e_dump logits MODEL_FOLDER IDS OUT      int64 (T) -> float32 (T, V)
+//   e2e_dump batches RECIPE STEPS OUT         int64, for each step: inputs (B, T*s), targets (B, T, s'), segments (B, T)
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cstdio>
+#include <string>
+
+#include "entrain/base/error.h"
+#include "entrain/base/files.h"
+#include "entrain/model/huggingface.h"
+#include "entrain/text/batch_source.h"
+#include "entrain/train/recipe.h"
+
+namespace entrain {
+namespace {
+
+void dump_logits(const fs::path& model_folder, const fs::path& ids_file, const fs::path& out) {
+  at::NoGradGuard no_grad;
+  std::string bytes = read_file(ids_file);
+  const Tensor ids = at::from_blob(bytes.data(), {1, static_cast<int64_t>(bytes.size() / sizeof(int64_t))}, at::kLong);
+  const model::Transformer model = model::load_model(model_folder);
+  const Tensor logits = model.logits(model.hidden(ids)).contiguous();
+  write_file(out, {static_cast<const char*>(logits.data_ptr()), logits.nbytes()});
+}
+
+void dump_batches(const fs::path& recipe_file, int64_t steps, const fs::path& out) {
+  const train::Recipe recipe = train::Recipe::from(config::Document::load(recipe_file));
+  const text::TokenFile tokens(fs::path(recipe.data.path) / "train.tokens");
+  const auto borders = recipe.data.borders == "mask" ? text::Borders::kMask : text::Borders::kCross;
+  const int64_t run_tokens = recipe.data.run_tokens > 0 ? recipe.data.run_tokens : 16 * recipe.model.context;
+  text::BatchSource source(tokens, {static_cast<uint64_t>(recipe.train.seed), recipe.train.rows, run_tokens, borders});
+  const superposition::Schedule schedule(recipe.superposition);
+  AtomicFile file(out);
+  for (int64_t step = 0; step < steps; ++step) {
+    const auto plan = schedule.at(static_cast<double>(step) / static_cast<double>(recipe.budget.steps));
+    const text::Batch batch = source.next({recipe.train.rows, recipe.model.context, plan.bag, plan.target_bag});
+    const std::vector<int64_t> segments(batch.segments.begin(), batch.segments.end());
+    for (const auto* values : {&batch.inputs, &batch.targets, &segments}) file.write(values->data(), values->size() * sizeof(int64_t));
+  }
+  file.commit();
+}
+
+int run(int argc, char** argv) {
+  const std::string verb = argc > 1 ? argv[1] : "";
+  if (argc == 5 && verb == "logits") {
+    dump_logits(argv[2], argv[3], argv[4]);
+  } else if (argc == 5 && verb == "batches") {
+    dump_batches(argv[2], std::stoll(argv[3]), argv[4]);
+  } else {
+    throw Error(ErrorKind::kUsage, "e2e_dump logits MODEL_FOLDER IDS OUT | batches RECIPE STEPS OUT");
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace entrain
+
+int main(int argc, char** argv) {
+  try {
+    return entrain::run(argc, argv);
+  } catch (const entrain::Error& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return static_cast<int>(error.kind());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  }
+}
