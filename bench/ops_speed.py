@@ -55,6 +55,9 @@ def cases(B, T, H, C, F, V):
     yield "rms_norm", lambda: ops.rms_norm(x, norm, 1e-5), lambda: plain_rms_norm(x, norm), [x, norm]
     yield "rms_norm of heads", lambda: ops.rms_norm(heads, head_norm, 1e-5), lambda: plain_rms_norm(heads, head_norm), [heads, head_norm]
     yield "rope", lambda: ops.rope(heads, cos, sin), lambda: plain_rope(heads.transpose(1, 2), wide_cos, wide_sin).transpose(1, 2), [heads]
+    for m in (C, 3 * C, 4 * C):
+        weight = leaf(m, C, scale=C**-0.5)
+        yield f"linear M/C={m // C}", (lambda: ops.linear(x, weight)), (lambda: f.linear(x, weight)), [x, weight]
     gate_up, down = leaf(2 * F, C, scale=C**-0.5), leaf(C, F, scale=F**-0.5)
     gate, up = (z.detach().clone().requires_grad_() for z in gate_up.chunk(2))
     for name, act in (("silu", f.silu), ("gelu_tanh", lambda z: f.gelu(z, approximate="tanh")), ("relu2", lambda z: f.relu(z).square())):

@@ -5,6 +5,7 @@
 #include <torch/library.h>
 
 #include "entrain/ops/dispatch.h"
+#include "entrain/ops/matmul.h"
 #include "entrain/ops/reference.h"
 
 namespace entrain::ops {
@@ -65,9 +66,9 @@ Tensor as_matrix(const Tensor& x) { return x.reshape({-1, x.size(-1)}); }
 struct GatedMlp : torch::autograd::Function<GatedMlp> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& gate_up, const Tensor& down, std::string activation) {
     const Tensor rows = as_matrix(x);
-    const Tensor pre = at::mm(rows, gate_up.t());  // (N, 2F)
+    const Tensor pre = matmul_nt(rows, gate_up);  // (N, 2F)
     ctx->save_for_backward({rows, gate_up, down, pre});
-    Tensor y = at::mm(gate_forward_op(pre, activation), down.t()).view(x.sizes());
+    Tensor y = matmul_nt(gate_forward_op(pre, activation), down).view(x.sizes());
     ctx->saved_data["activation"] = std::move(activation);
     return y;
   }
@@ -75,9 +76,9 @@ struct GatedMlp : torch::autograd::Function<GatedMlp> {
     const auto saved = ctx->get_saved_variables();
     const Tensor &rows = saved[0], &gate_up = saved[1], &down = saved[2];
     const Tensor grad = as_matrix(grads[0]);
-    auto [pre_grad, active] = gate_backward_op(at::mm(grad, down), saved[3], ctx->saved_data["activation"].toStringRef());
+    auto [pre_grad, active] = gate_backward_op(matmul_nn(grad, down), saved[3], ctx->saved_data["activation"].toStringRef());
     Tensor x_grad, gate_up_grad, down_grad;
-    if (ctx->needs_input_grad(0)) x_grad = at::mm(pre_grad, gate_up).view(grads[0].sizes());
+    if (ctx->needs_input_grad(0)) x_grad = matmul_nn(pre_grad, gate_up).view(grads[0].sizes());
     if (ctx->needs_input_grad(1)) gate_up_grad = at::mm(pre_grad.t(), rows);
     if (ctx->needs_input_grad(2)) down_grad = at::mm(grad.t(), active);
     return {x_grad, gate_up_grad, down_grad, {}};
@@ -89,7 +90,7 @@ Tensor with_autograd(const Tensor& x, const Tensor& gate_up, const Tensor& down,
                   gate_up.size(0) == 2 * down.size(1),
               "gated_mlp: gate_up ", gate_up.sizes(), " and down ", down.sizes(), " must be (2F, C) and (C, F) for x ", x.sizes());
   if (wants_grad(x, gate_up, down)) return GatedMlp::apply(x, gate_up, down, std::string(activation));
-  return at::mm(gate_forward_op(at::mm(as_matrix(x), gate_up.t()), activation), down.t()).view(x.sizes());
+  return matmul_nt(gate_forward_op(matmul_nt(as_matrix(x), gate_up), activation), down).view(x.sizes());
 }
 
 }  // namespace

@@ -17,6 +17,10 @@ namespace entrain::ops {
 /// bag = 1 is at::embedding, bit for bit, forward and backward.
 Tensor bag_embedding(const Tensor& table, const Tensor& ids, int64_t bag);
 
+/// Linear layer, y = x W^T + bias, by the matrix-product library that is faster on this machine.
+/// x: (..., C); weight: (M, C); bias: (M) or undefined. Returns (..., M), contiguous.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+
 /// Root-mean-square norm, y = x / sqrt(mean(x^2) + eps) * weight (arXiv 1910.07467).
 /// x: (..., C), any strides with a contiguous last dimension; weight: (C). Returns x's shape, contiguous.
 /// With C = head width it is the norm of queries and keys.

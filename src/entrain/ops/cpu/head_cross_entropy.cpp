@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "entrain/ops/cpu/forms.h"
+#include "entrain/ops/matmul.h"
 #include "entrain/ops/reference.h"
 
 namespace entrain::ops::cpu {
@@ -89,23 +90,20 @@ std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& hidden, const Tensor& h
   const float scale = grad_mask[0] || grad_mask[1] ? static_cast<float>(1.0 / count) : 0.0f;
   Tensor hidden_grad = grad_mask[0] ? at::empty(hidden.sizes(), hidden.options()) : Tensor();
   Tensor head_grad = !grad_mask[1] ? Tensor() : n_rows == 0 ? at::zeros_like(head) : at::empty(head.sizes(), head.options());
-  const Tensor buffer = at::empty({step, vocabulary}, hidden.options());
+  Tensor logits;
   std::vector<double> losses(static_cast<size_t>(n_rows));
   for (int64_t first = 0; first < n_rows; first += step) {
     const int64_t n = std::min(step, n_rows - first);
     const Tensor rows = hidden.narrow(0, first, n);
-    Tensor logits = buffer.narrow(0, 0, n);
-    at::mm_out(logits, rows, head.t());
+    logits = Tensor();  // gives its memory back first, to be taken again at once
+    logits = matmul_nt(rows, head);
     float* data = logits.mutable_data_ptr<float>();
     at::parallel_for(0, n, row_grain(vocabulary), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         losses[static_cast<size_t>(first + i)] = position_loss(targets, first + i, scale, data + i * vocabulary, vocabulary);
       }
     });
-    if (grad_mask[0]) {
-      Tensor out = hidden_grad.narrow(0, first, n);
-      at::mm_out(out, logits, head);
-    }
+    if (grad_mask[0]) hidden_grad.narrow(0, first, n).copy_(matmul_nn(logits, head));
     if (grad_mask[1] && first == 0) at::mm_out(head_grad, logits.t(), rows);
     if (grad_mask[1] && first > 0) at::addmm_out(head_grad, head_grad, logits.t(), rows);
   }
@@ -118,13 +116,13 @@ Tensor nats(const Tensor& hidden, const Tensor& head, const Tensor& target_ids) 
   if (!all_float(hidden, head)) return reference::head_nats(hidden, head, target_ids);
   const int64_t n_rows = hidden.size(0), vocabulary = head.size(0), step = std::min(n_rows, rows_per_chunk(vocabulary));
   const Targets targets(target_ids.unsqueeze(1), std::nullopt, vocabulary);
-  const Tensor buffer = at::empty({step, vocabulary}, hidden.options());
+  Tensor logits;
   Tensor result = at::empty({n_rows}, hidden.options());
   float* out = result.mutable_data_ptr<float>();
   for (int64_t first = 0; first < n_rows; first += step) {
     const int64_t n = std::min(step, n_rows - first);
-    Tensor logits = buffer.narrow(0, 0, n);
-    at::mm_out(logits, hidden.narrow(0, first, n), head.t());
+    logits = Tensor();  // gives its memory back first, to be taken again at once
+    logits = matmul_nt(hidden.narrow(0, first, n), head);
     float* data = logits.mutable_data_ptr<float>();
     at::parallel_for(0, n, row_grain(vocabulary), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
