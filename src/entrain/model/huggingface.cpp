@@ -77,7 +77,8 @@ Config from_config_json(const std::string& text, const std::string& name) {
       c.context = json.at("n_positions");
       c.activation = activation_from(json.value("activation_function", "gelu_new"));
       c.norm_eps = json.value("layer_norm_epsilon", 1e-5);
-      for (const char* key : {"scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"}) flag(key);
+      for (const char* key : {"scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"}) flag(key);
+      if (!json.value("scale_attn_weights", true)) unsupported.push_back("scale_attn_weights false");
     } else if (c.family == "llama" || c.family == "qwen3") {
       c.width = json.at("hidden_size");
       c.layers = json.at("num_hidden_layers");
@@ -88,11 +89,14 @@ Config from_config_json(const std::string& text, const std::string& name) {
       c.context = json.at("max_position_embeddings");
       c.activation = activation_from(json.value("hidden_act", "silu"));
       c.norm_eps = json.value("rms_norm_eps", 1e-6);
-      Json rope = json.value("rope_parameters", Json::object());
-      if (json.contains("rope_scaling") && !json["rope_scaling"].is_null()) rope = json["rope_scaling"];
+      Json rope = Json::object();
+      for (const char* key : {"rope_parameters", "rope_scaling"}) {
+        if (json.contains(key) && !json[key].is_null()) rope = json[key];
+      }
       c.rope_theta = rope.contains("rope_theta") ? rope["rope_theta"].get<double>() : json.value("rope_theta", 10000.0);
       const std::string type = rope.value("rope_type", rope.value("type", "default"));
       if (type != "default") unsupported.push_back("rope_type " + type);
+      if (rope.value("partial_rotary_factor", json.value("partial_rotary_factor", 1.0)) != 1.0) unsupported.push_back("partial_rotary_factor");
       for (const char* key : {"attention_bias", "mlp_bias", "use_sliding_window"}) flag(key);
     } else {
       throw Error(ErrorKind::kData, name + " is a model of the family " + c.family, "supported: llama, qwen3, gpt2");
@@ -105,8 +109,11 @@ Config from_config_json(const std::string& text, const std::string& name) {
     throw Error(ErrorKind::kData, name + " is not a usable config.json: " + error.what());
   }
   const int64_t largest = int64_t{1} << 24;
-  for (const int64_t size : {c.width, c.layers, c.heads, c.vocab_size, c.context}) {
+  for (const int64_t size : {c.width, c.layers, c.heads, c.vocab_size, c.context, c.mlp_width}) {
     if (size < 1 || size > largest) throw Error(ErrorKind::kData, name + " holds an impossible size: " + std::to_string(size));
+  }
+  for (const int64_t size : {c.kv_heads, c.head_width}) {  // 0: derived
+    if (size < 0 || size > largest) throw Error(ErrorKind::kData, name + " holds an impossible size: " + std::to_string(size));
   }
   c.resolve();
   return c;

@@ -38,18 +38,18 @@ class LlamaBlock final : public Transformer::Block {
     const Config& c = pass.config;
     const int64_t rows = x.size(0), positions = x.size(1);
     const Tensor normalized = tap("ln1.hook_normalized", ops::rms_norm(x, attention_norm_, c.norm_eps), pass);
-    const auto qkv = at::linear(normalized, qkv_).split_with_sizes({c.query_width(), c.kv_width(), c.kv_width()}, -1);
+    const auto qkv = ops::linear(normalized, qkv_).split_with_sizes({c.query_width(), c.kv_width(), c.kv_width()}, -1);
     Tensor q = qkv[0].view({rows, positions, c.heads, c.head_width});
     Tensor k = qkv[1].view({rows, positions, c.kv_heads, c.head_width});
-    const Tensor v = tap("attn.hook_v", qkv[2].view({rows, positions, c.kv_heads, c.head_width}), pass);
     if (q_norm_.defined()) {
       q = ops::rms_norm(q, q_norm_, c.norm_eps);
       k = ops::rms_norm(k, k_norm_, c.norm_eps);
     }
     q = ops::rope(tap("attn.hook_q", q, pass), pass.cos, pass.sin, pass.offset);
     k = ops::rope(tap("attn.hook_k", k, pass), pass.cos, pass.sin, pass.offset);
+    const Tensor v = tap("attn.hook_v", qkv[2].view({rows, positions, c.kv_heads, c.head_width}), pass);
     const Tensor z = tap("attn.hook_z", attend(q, k, v, pass), pass);
-    return at::linear(z.reshape({rows, positions, c.query_width()}), output_);
+    return ops::linear(z.reshape({rows, positions, c.query_width()}), output_);
   }
 
   ops::Activation activation_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "entrain/base/error.h"
 
@@ -31,23 +32,43 @@ const char* dtype_name(at::ScalarType type) {
               "it was cut short or changed; use another checkpoint or copy the file again");
 }
 
-Tensor read_tensor(const fs::path& path, const std::string& name, const Json& entry, std::span<const std::byte> data) {
-  const std::string dtype = entry.at("dtype").get<std::string>();
+/// What the header says of one tensor.
+struct Entry {
+  std::string name;
+  at::ScalarType type;
+  std::vector<int64_t> shape;
+  uint64_t begin, end;
+};
+
+Entry read_entry(const fs::path& path, const std::string& name, const Json& json) {
+  const std::string dtype = json.at("dtype").get<std::string>();
   const DtypeName* found = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeName& d) { return dtype == d.name; });
   if (found == std::end(kDtypes)) corrupt(path, name + " has the unsupported dtype " + dtype);
-  const auto shape = entry.at("shape").get<std::vector<int64_t>>();
-  const auto offsets = entry.at("data_offsets").get<std::vector<uint64_t>>();
-  if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > data.size()) corrupt(path, name + " lies outside the data");
-  const uint64_t n_bytes = offsets[1] - offsets[0];
-  uint64_t expected = c10::elementSize(found->type);
-  for (const int64_t size : shape) {
-    if (size < 0 || (size > 0 && expected > UINT64_MAX / static_cast<uint64_t>(size))) corrupt(path, name + " has an impossible shape");
-    expected *= static_cast<uint64_t>(size);
+  const auto offsets = json.at("data_offsets").get<std::vector<uint64_t>>();
+  if (offsets.size() != 2 || offsets[0] > offsets[1]) corrupt(path, name + " lies outside the data");
+  Entry entry{name, found->type, json.at("shape").get<std::vector<int64_t>>(), offsets[0], offsets[1]};
+  const uint64_t item = c10::elementSize(found->type);
+  uint64_t strided = item;  // bytes with sizes of 0 left out: strides are their product and must not overflow either
+  bool empty = false;
+  for (const int64_t size : entry.shape) {
+    if (size < 0 || (size > 0 && strided > INT64_MAX / static_cast<uint64_t>(size))) corrupt(path, name + " has an impossible shape");
+    if (size > 0) strided *= static_cast<uint64_t>(size);
+    empty |= size == 0;
   }
+  const uint64_t n_bytes = entry.end - entry.begin, expected = empty ? 0 : strided;
   if (expected != n_bytes) corrupt(path, name + " has " + std::to_string(n_bytes) + " bytes where its shape needs " + std::to_string(expected));
-  Tensor tensor = at::empty(shape, at::TensorOptions().dtype(found->type));
-  if (n_bytes > 0) std::memcpy(tensor.data_ptr(), data.data() + offsets[0], n_bytes);
-  return tensor;
+  return entry;
+}
+
+/// Every byte of data belongs to exactly one tensor, as the format demands.
+void check_coverage(const fs::path& path, std::vector<Entry> entries, uint64_t n_bytes) {
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); });
+  uint64_t covered = 0;
+  for (const Entry& entry : entries) {
+    if (entry.begin != covered) corrupt(path, entry.name + " does not begin where the tensor before it ends");
+    covered = entry.end;
+  }
+  if (covered != n_bytes) corrupt(path, "it holds " + std::to_string(n_bytes) + " bytes of data, its header describes " + std::to_string(covered));
 }
 
 }  // namespace
@@ -82,18 +103,21 @@ NamedTensors read_safetensors(const fs::path& path) {
   if (length > bytes.size() - sizeof length) corrupt(path, "its header is longer than the file");
   const char* text = reinterpret_cast<const char*>(bytes.data()) + sizeof length;
   const auto data = bytes.subspan(sizeof length + length);
-  NamedTensors tensors;
+  std::vector<Entry> entries;
   try {
     const Json header = Json::parse(text, text + length);
-    uint64_t covered = 0;
-    for (const auto& [name, entry] : header.items()) {
-      if (name == "__metadata__") continue;
-      tensors.emplace_back(name, read_tensor(path, name, entry, data));
-      covered = std::max(covered, entry.at("data_offsets").at(1).get<uint64_t>());
+    for (const auto& [name, json] : header.items()) {
+      if (name != "__metadata__") entries.push_back(read_entry(path, name, json));
     }
-    if (covered != data.size()) corrupt(path, "it holds " + std::to_string(data.size()) + " bytes of data, its header describes " + std::to_string(covered));
   } catch (const Json::exception& error) {
     corrupt(path, std::string("its header does not parse: ") + error.what());
+  }
+  check_coverage(path, entries, data.size());
+  NamedTensors tensors;
+  for (const Entry& entry : entries) {
+    Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(entry.type));
+    if (entry.end > entry.begin) std::memcpy(tensor.data_ptr(), data.data() + entry.begin, entry.end - entry.begin);
+    tensors.emplace_back(entry.name, std::move(tensor));
   }
   return tensors;
 }

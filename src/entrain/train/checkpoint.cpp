@@ -85,6 +85,7 @@ fs::path CheckpointStore::save(const CheckpointParts& parts, const model::Specia
   }
   verify_checkpoint(target);
   std::vector<int64_t> old = steps();
+  std::erase_if(old, [&](int64_t step) { return step > parts.state.step; });  // damaged ones that a resume passed over
   for (size_t i = 0; i + static_cast<size_t>(keep_) < old.size(); ++i) {
     if (old[i] != parts.state.best_step) fs::remove_all(folder_ / folder_name(old[i]));
   }
@@ -113,7 +114,7 @@ std::optional<fs::path> CheckpointStore::newest(std::vector<std::string>* damage
 
 void verify_checkpoint(const fs::path& checkpoint) {
   const fs::path manifest = checkpoint / kManifest;
-  if (!fs::exists(manifest)) damaged(checkpoint, "it has no manifest.json");
+  if (!fs::is_regular_file(manifest)) damaged(checkpoint, "it has no manifest.json");
   try {
     const Json json = Json::parse(read_file(manifest));
     if (json.at("format_version").get<int>() > kFormatVersion) {
@@ -124,7 +125,7 @@ void verify_checkpoint(const fs::path& checkpoint) {
     }
     for (const auto& [name, entry] : json.at("files").items()) {
       const fs::path path = checkpoint / fs::path(name).filename();
-      if (!fs::exists(path)) damaged(checkpoint, name + " is missing");
+      if (!fs::is_regular_file(path)) damaged(checkpoint, name + " is missing");
       if (fs::file_size(path) != entry.at("bytes").get<uint64_t>()) damaged(checkpoint, name + " has another size than its manifest says");
       if (to_hex(file_checksum(path)) != entry.at("xxh3").get<std::string>()) damaged(checkpoint, name + " has another checksum than its manifest says");
     }

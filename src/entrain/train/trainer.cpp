@@ -45,7 +45,10 @@ void check_run_folder(const fs::path& run, Start start, const std::string& toml)
   if (start == Start::kFresh && exists) {
     throw Error(ErrorKind::kUsage, run.string() + " holds a run already", "add --resume to go on with it, or name another folder");
   }
-  if (start == Start::kResume && exists && read_file(run / "config.toml") != toml) {
+  if (start == Start::kResume && !exists) {
+    throw Error(ErrorKind::kUsage, run.string() + " holds no run to resume", "check the path, or leave out --resume to start a run there");
+  }
+  if (start == Start::kResume && read_file(run / "config.toml") != toml) {
     throw Error(ErrorKind::kUsage, "the recipe differs from that of the run in " + run.string(),
                 "resume with the recipe in " + (run / "config.toml").string() + ", or name another folder");
   }
@@ -193,8 +196,10 @@ void Trainer::Parts::validate() {
   const model::Sampling sampling{.n_tokens = recipe.evaluation.sample_tokens, .temperature = 0.8, .top_p = 0.95, .seed = static_cast<uint64_t>(recipe.train.seed)};
   const std::vector<int32_t> continuation = model::generate(model, prompt, sampling, tokenizer.eos_id());
   const fs::path samples = run / "samples.txt";
-  const std::string earlier = fs::exists(samples) ? read_file(samples) : "";
-  write_file(samples, earlier + "--- step " + std::to_string(state.step) + "\n" + recipe.evaluation.prompt + tokenizer.decode(continuation) + "\n");
+  const std::string title = "--- step " + std::to_string(state.step) + "\n";
+  std::string text = fs::exists(samples) ? read_file(samples) : "";
+  text.resize(std::min(text.find(title), text.size()));  // a killed run's samples from here on
+  write_file(samples, text + title + recipe.evaluation.prompt + tokenizer.decode(continuation) + "\n");
 }
 
 void Trainer::Parts::save() {
