@@ -29,7 +29,7 @@ constexpr float kMasked = -std::numeric_limits<float>::infinity();
 struct Block {
   explicit Block(const cpu::AttentionTask& t)
       : shift(t.n_keys - t.n_queries),
-        key_columns(round_up(t.n_keys, kTileWidth)),
+        key_columns(round_up(t.n_keys, kColumnStep)),
         score_stride(key_columns + kLanes),  // not a power of two: columns of scores would share cache sets
         width(round_up(t.width, kLanes)),
         max_rows(std::clamp<int64_t>(kScoreFloats / key_columns / kRowStep * kRowStep, kRowStep, kMaxRows)) {}
@@ -41,9 +41,9 @@ struct Block {
     low_key = 0;
     if (t.first_key != nullptr) {
       low_key = *std::min_element(t.first_key + shift + first, t.first_key + shift + first + rows);
-      low_key = low_key / kTileWidth * kTileWidth;
+      low_key = low_key / kColumnStep * kColumnStep;
     }
-    key_end = std::min(round_up(first + rows + shift, kTileWidth), key_columns);
+    key_end = round_up(first + rows + shift, kColumnStep);
   }
   /// One past the last key that row i of the block sees.
   int64_t limit(int64_t i) const { return std::min(first + i, first + rows - 1) + shift + 1; }

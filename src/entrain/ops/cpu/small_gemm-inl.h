@@ -20,6 +20,8 @@ namespace entrain::ops::HWY_NAMESPACE {
 constexpr int64_t kTileRows = HWY_MAX_BYTES >= 64 ? 8 : 4;
 constexpr int64_t kTileVecs = 2;
 constexpr int64_t kTileWidth = kTileVecs * kLanes;
+/// Ranges of columns that are tiled both ways, as columns and, transposed, as rows, are multiples of this.
+constexpr int64_t kColumnStep = HWY_MAX(kTileWidth, kTileRows);
 /// Blocks of rows are multiples of this on every instruction set.
 constexpr int64_t kRowStep = 8;
 
