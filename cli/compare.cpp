@@ -37,7 +37,7 @@ void add_compare(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("compare", "train the arms of a recipe at matched compute and judge them");
   verb->add_option("recipe", options->recipe, "recipe with [arms.NAME] tables, the first is the baseline (docs/config.md)")->required();
   verb->add_option("--out", options->out, "folder of the comparison; called again, it goes on")->required();
-  verb->add_option("--seeds", options->seeds, "paired seeds: each trains every arm once")->check(CLI::PositiveNumber)->capture_default_str();
+  verb->add_option("--seeds", options->seeds, "paired seeds: each trains every arm once")->check(at_least(1))->capture_default_str();
   verb->add_option("--set", options->settings, "override a key of all arms: section.key=value")->take_all()->allow_extra_args(false);
   verb->add_flag("--json", options->json, "one JSON object on standard output");
   verb->callback([options] { run_compare(*options); });

@@ -42,7 +42,7 @@ void add_eval(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("eval", "held-out loss on a text");
   verb->add_option("run", options->run, "run, checkpoint or Hugging Face folder")->required();
   verb->add_option("--text", options->text, "file or folder: .txt, .jsonl, .gz of either")->required();
-  verb->add_option("--context", options->context, "longest window in tokens; default: the model's context")->check(CLI::PositiveNumber);
+  verb->add_option("--context", options->context, "longest window in tokens; default: the model's context")->check(at_least(1));
   verb->add_flag("--json", options->json, "one JSON object on standard output");
   verb->callback([options] { run_eval(*options); });
 }

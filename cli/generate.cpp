@@ -46,9 +46,9 @@ void add_generate(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("generate", "continue a text");
   verb->add_option("run", options->run, "run, checkpoint or Hugging Face folder")->required();
   verb->add_option("--prompt", options->prompt, "text to continue");
-  verb->add_option("--tokens", options->sampling.n_tokens, "most tokens to add")->check(CLI::NonNegativeNumber)->capture_default_str();
-  verb->add_option("--temperature", options->sampling.temperature, "0: always the likeliest token")->check(CLI::NonNegativeNumber)->capture_default_str();
-  verb->add_option("--top-k", options->sampling.top_k, "keep the k likeliest; 0: all")->check(CLI::NonNegativeNumber)->capture_default_str();
+  verb->add_option("--tokens", options->sampling.n_tokens, "most tokens to add")->check(at_least(0))->capture_default_str();
+  verb->add_option("--temperature", options->sampling.temperature, "0: always the likeliest token")->check(at_least(0))->capture_default_str();
+  verb->add_option("--top-k", options->sampling.top_k, "keep the k likeliest; 0: all")->check(at_least(0))->capture_default_str();
   verb->add_option("--top-p", options->sampling.top_p, "keep the smallest set of this probability")->check(CLI::Range(0.0, 1.0))->capture_default_str();
   verb->add_option("--min-p", options->sampling.min_p, "keep those at least this share of the likeliest")->check(CLI::Range(0.0, 1.0))->capture_default_str();
   verb->add_option("--seed", options->sampling.seed, "the same seed gives the same text")->capture_default_str();

@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +28,24 @@ void keep_freed_memory() {
   ::mallopt(M_TRIM_THRESHOLD, INT_MAX);
 }
 
+/// Names a mistyped command, where CLI11 would say that one is missing.
+void check_commands(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* level = &app;
+  for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
+    const auto commands = level->get_subcommands([](const CLI::App*) { return true; });
+    if (commands.empty()) return;
+    const auto found = std::find_if(commands.begin(), commands.end(), [&](const CLI::App* command) { return command->get_name() == argv[i]; });
+    if (found == commands.end()) {
+      std::vector<std::string> names;
+      for (const CLI::App* command : commands) names.push_back(command->get_name());
+      const std::string near = entrain::nearest_name(argv[i], names);
+      throw entrain::Error(entrain::ErrorKind::kUsage, std::string("there is no command ") + argv[i] + (near.empty() ? "" : "; did you mean " + near + "?"),
+                           "--help lists the commands");
+    }
+    level = *found;
+  }
+}
+
 /// Waiting threads of the OpenMP runtime spin by default, which on a busy machine costs whole time slices (measured up to
 /// fifteenfold). The runtime reads its policy when it is loaded, before main, so the program starts itself again once.
 void wait_without_spinning(char** argv) {
@@ -46,11 +65,13 @@ int main(int argc, char** argv) {
   using namespace entrain::cli;
   for (const auto add : {add_data, add_tokenizer, add_train, add_compare, add_eval, add_generate, add_info, add_config}) add(app);
   try {
+    check_commands(app, argc, argv);
     app.parse(argc, argv);
     return 0;
+  } catch (const CLI::Success& help_or_version) {
+    return app.exit(help_or_version);
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? 0 : 2;
+    return report(2, error.what(), "the same command with --help shows how it is used");
   } catch (const Exit& exit) {
     return exit.code;
   } catch (const entrain::Error& error) {

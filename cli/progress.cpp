@@ -59,6 +59,10 @@ Progress::Progress(std::string label) : label_(std::move(label)), terminal_(::is
   action.sa_handler = on_signal;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
+  // A terminal that goes away saves the run too, unless nohup has said to go on; a reader that goes away stops nothing.
+  struct sigaction earlier {};
+  if (::sigaction(SIGHUP, nullptr, &earlier) == 0 && earlier.sa_handler != SIG_IGN) ::sigaction(SIGHUP, &action, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
 }
 
 Progress::~Progress() { end_line(); }

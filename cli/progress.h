@@ -8,7 +8,7 @@
 
 namespace entrain::cli {
 
-/// Also turns Ctrl-C and SIGTERM into a request to save and stop.
+/// Also turns Ctrl-C, SIGTERM and SIGHUP into a request to save and stop, and lets a run outlive the reader of its output.
 class Progress final : public train::Observer {
  public:
   explicit Progress(std::string label = "");
