@@ -55,7 +55,7 @@ def leftovers(folder):
 
 def check_error(done, words, hint=None):
     """One message on standard error, `error: ...` with an optional `hint: ...`; names what it is about; nothing on standard output."""
-    text = done.stderr.decode()
+    text = done.stderr.decode(errors="replace")
     assert text.startswith("error: "), text
     assert len(re.findall(r"^error:", text, re.M)) == 1, text
     for word in [words] if isinstance(words, str) else words:

@@ -18,7 +18,7 @@ USAGE, DATA, NUMERIC, IO = 2, 3, 4, 5
 def fail(code, words, *arguments, hint=None, stdin=b"", **options):
     done = entrain(*arguments, code=code, stdin=stdin, **options)
     check_error(done, words, hint)
-    return done.stderr.decode()
+    return done.stderr.decode(errors="replace")
 
 
 # -- Recipes -----------------------------------------------------------------------------------------------------------
@@ -35,7 +35,6 @@ def fail(code, words, *arguments, hint=None, stdin=b"", **options):
     ("optimizer.lr=nan", ["optimizer.lr", "must lie in"]),
     ("model.tied_head=1", ["model.tied_head", "true or false"]),
     ("model.family=\"lama\"", ["lama", "did you mean llama?"]),
-    ("data.path=[\"a\"]", ["data.path"]),
     ("model.heads=3", ["rotary", "head_width"]),
     ("model.kv_heads=3", ["kv_heads", "no multiple"]),
     ("train.micro_batches=3", ["train.rows", "train.micro_batches"]),
@@ -77,13 +76,13 @@ def test_missing_recipe(tmp_path):
 
 
 @pytest.mark.parametrize("arguments,word", [
-    ([], "subcommand"), (["trian"], "trian"), (["train"], "recipe"), (["train", "x.toml"], "--run"), (["train", "x.toml", "--run", "r", "--rezume"], "--rezume"),
-    (["generate", "x", "--tokens", "many"], "--tokens"), (["generate", "x", "--temperature", "-1"], "--temperature"), (["generate", "x", "--top-p", "2"], "--top-p"),
+    ([], "subcommand"), (["trian"], "no command trian; did you mean train?"), (["data", "prepair"], "did you mean prepare?"), (["train"], "recipe"), (["train", "x.toml"], "--run"), (["train", "x.toml", "--run", "r", "--rezume"], "--rezume"),
+    (["generate", "x", "--tokens", "many"], "many is no number"), (["generate", "x", "--tokens", "2.5"], "--tokens"), (["generate", "x", "--temperature", "-1"], "at least 0"), (["generate", "x", "--top-p", "2"], "--top-p"),
     (["eval", "x"], "--text"), (["config"], "--show"), (["data"], "subcommand"), (["tokenizer", "train"], "--text"),
     (["compare", "x.toml", "--out", "o", "--seeds", "0"], "--seeds"),
 ])
 def test_command_line(arguments, word):
-    fail(USAGE, word, *arguments)
+    fail(USAGE, word, *arguments, hint="--help")
 
 
 # -- Text and tokenizers -----------------------------------------------------------------------------------------------
@@ -246,6 +245,11 @@ def test_run_exists_already(trained):
     assert content(run) == before
 
 
+def test_resume_without_a_run(trained, tmp_path):
+    fail(USAGE, [str(tmp_path / "run"), "no run to resume"], "train", trained[0], "--run", tmp_path / "run", "--resume", hint="--resume")
+    assert not (tmp_path / "run").exists()
+
+
 def test_resume_with_another_recipe(trained):
     recipe, run = trained
     before = content(run)
@@ -287,7 +291,7 @@ def test_damaged_checkpoint_is_passed_over(name, damage, trained, run):
     recipe, whole = trained
     DAMAGES[damage](checkpoints(run)[-1] / name, random.Random(name + damage))
     done = entrain("train", recipe, "--run", run, "--resume")
-    text = done.stderr.decode()
+    text = done.stderr.decode(errors="replace")
     if name == "manifest.json" and damage == "bit flipped" and "resumed at step 6" in text:
         return  # white space: it still says the same
     assert "warning: checkpoint" in text and "step-00000006 is damaged" in text and "resumed at step 4" in text
@@ -301,7 +305,7 @@ def test_all_checkpoints_damaged(trained, run, held_out_text):
     fail(DATA, ["no sound checkpoint"], "eval", run, "--text", held_out_text)
     # Nothing sound to resume from: it says which are damaged and begins again rather than ending in a state nobody can use.
     done = entrain("train", trained[0], "--run", run, "--resume")
-    assert done.stderr.decode().count("is damaged") == 3
+    assert done.stderr.decode(errors="replace").count("is damaged") == 3
     assert metrics(run) == metrics(trained[1])
 
 
@@ -353,7 +357,7 @@ def test_non_finite_loss_stops_the_run(data, tmp_path):
                                                            "budget.steps": 200, "checkpoint.every": 1, "checkpoint.keep": 2})
     run = tmp_path / "run"
     done = entrain("train", recipe, "--run", run, code=NUMERIC)
-    text = "\n".join(line for line in done.stderr.decode().splitlines() if line.startswith(("error:", "hint:")))
+    text = "\n".join(line for line in done.stderr.decode(errors="replace").splitlines() if line.startswith(("error:", "hint:")))
     steps = metrics(run)
     assert f"not finite at step {steps[-1]['step'] + 1}," in text and "learning rate" in text
     assert all(record["loss"] == record["loss"] for record in steps if "loss" in record)  # nothing of the bad step was logged
@@ -364,7 +368,7 @@ def test_non_finite_loss_stops_the_run(data, tmp_path):
     assert all((last / name).stat().st_size == entry["bytes"] for name, entry in manifest.items())
     # The same step fails in the same way.
     again = entrain("train", recipe, "--run", run, "--resume", code=NUMERIC)
-    assert f"not finite at step {steps[-1]['step'] + 1}," in again.stderr.decode()
+    assert f"not finite at step {steps[-1]['step'] + 1}," in again.stderr.decode(errors="replace")
 
 
 # -- Full disks and closed pipes ---------------------------------------------------------------------------------------
@@ -387,14 +391,14 @@ def test_files_that_cannot_grow(data, texts, tokenizer, tmp_path):
     for arguments in (["data", "prepare", "--text", texts, "--tokenizer", tokenizer, "--out", tmp_path / "out"],
                       ["tokenizer", "train", "--text", texts, "--vocab-size", 512, "--out", tmp_path / "t.json"]):
         done = entrain(*arguments, code=IO, preexec_fn=limit_file_size(8000))
-        check_io_error(done.stderr.decode())
+        check_io_error(done.stderr.decode(errors="replace"))
         assert list(tmp_path.iterdir()) == []
 
     recipe = write_recipe(tmp_path / "recipe.toml", data, {"model.width": 64, "budget.steps": 6, "checkpoint.every": 2})
     entrain("train", recipe, "--run", tmp_path / "whole")
     run = tmp_path / "run"
     done = entrain("train", recipe, "--run", run, code=IO, preexec_fn=limit_file_size(50_000))
-    check_io_error(done.stderr.decode())
+    check_io_error(done.stderr.decode(errors="replace"))
     assert leftovers(run) == [] and checkpoints(run) == []
     entrain("train", recipe, "--run", run, "--resume")
     assert metrics(run) == metrics(tmp_path / "whole")

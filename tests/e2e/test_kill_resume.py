@@ -37,7 +37,7 @@ def outcome(run):
     state.pop("seconds")
     return {
         "checkpoint": last.name, "model": (last / "model.safetensors").read_bytes(), "optimizer": (last / "optimizer.safetensors").read_bytes(),
-        "state": state, "metrics": metrics(run), "config": (run / "config.toml").read_text(), "samples": (run / "samples.txt").read_text(),
+        "state": state, "metrics": metrics(run), "config": (run / "config.toml").read_text(), "samples": (run / "samples.txt").read_bytes(),
     }
 
 
@@ -73,8 +73,7 @@ def test_equal_runs_are_equal(long_recipe, whole, tmp_path):
     check_same(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("sent,seed", [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGKILL, 1), (signal.SIGKILL, 2)])
 def test_stop_and_resume(sent, seed, long_recipe, whole, tmp_path):
     run = tmp_path / "run"
     rng = random.Random(f"{sent} {seed}")
@@ -126,7 +125,7 @@ def test_killed_while_saving(small_data, tmp_path):
     """25 kills of a run that saves after every step: whatever they leave behind, the next start goes on from a whole checkpoint."""
     n_kills = 25
     # More steps than the kills can use up; the last start runs to the end.
-    values = {**METHODS, "budget.steps": 400, "checkpoint.every": 1, "checkpoint.keep": 1}
+    values = {**METHODS, "budget.steps": 240, "checkpoint.every": 1, "checkpoint.keep": 1}
     recipe = write_recipe(tmp_path / "recipe.toml", small_data, values)
     entrain("train", recipe, "--set", "checkpoint.every=0", "--run", tmp_path / "whole")
     whole = outcome(tmp_path / "whole")
@@ -137,8 +136,8 @@ def test_killed_while_saving(small_data, tmp_path):
     for kill in range(n_kills):
         process = start(recipe, run, *(["--resume"] if kill else []))
         before = metrics(run)[-1]["step"] if kill else 0
-        assert wait_for_lines(process, run, before_lines(run) + rng.randrange(1, 12)), (before, process.communicate()[1].decode())
-        time.sleep(rng.random() * 0.02)
+        assert wait_for_lines(process, run, before_lines(run) + rng.randrange(1, 7)), (before, process.communicate()[1].decode())
+        time.sleep(rng.random() * 0.008)
         process.kill()
         process.communicate()
         seen_unfinished += bool(leftovers(run))
