@@ -8,8 +8,9 @@ Equal on both sides: shape, rows, context, vocabulary, parameters (checked), thr
 batch, next-token loss on the same random ids. A side is a process of its own in every round; its first steps are discarded and the
 median of the others taken, each from before the batch is made to after the update.
 For the peer the faster of its settings is taken: fused or foreach AdamW; attention by scaled_dot_product_attention; loss over the whole
-batch's logits by cross_entropy, as Transformers computes it; memory by glibc's malloc as it comes, and again with the heap settings
-that the program gives itself (large blocks stay in the heap).
+batch's logits by cross_entropy, as Transformers computes it. Its process runs as it comes, and again with what the program gives itself:
+large blocks stay in the heap (glibc's malloc), waiting OpenMP threads sleep. On a busy machine only the second is a fair peer, because
+threads that spin lose whole time slices there; the load average is printed for that reason.
 """
 
 import argparse
@@ -30,8 +31,8 @@ SHAPES = {  # B rows, T positions, C width, L layers, H heads, V vocabulary
     "large": dict(B=8, T=512, C=512, L=8, H=8, V=8192),
 }
 DISCARD = 4  # first steps of a process: page faults, primitives compiled once
-MALLOCS = {"default malloc": {}, "malloc keeps large blocks": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}}
-PEERS = [(adamw, malloc) for adamw in ("fused", "foreach") for malloc in MALLOCS]
+ENVIRONMENTS = {"as it comes": {}, "our settings": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "OMP_WAIT_POLICY": "PASSIVE"}}
+PEERS = [(adamw, environment) for adamw in ("fused", "foreach") for environment in ENVIRONMENTS]
 
 
 def mlp_width(width):
@@ -70,10 +71,10 @@ def run_peer(shape, adamw, n_steps, n_threads):
     print(json.dumps({"seconds": seconds, "parameters": sum(p.numel() for p in model.parameters())}))
 
 
-def peer_seconds(name, adamw, malloc, arguments):
+def peer_seconds(name, adamw, environment, arguments):
     command = [sys.executable, __file__, "--peer", name, "--adamw", adamw, "--steps", str(arguments.steps), "--threads", str(arguments.threads)]
-    environment = {**os.environ, **MALLOCS[malloc], "OMP_NUM_THREADS": str(arguments.threads)}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    variables = {**os.environ, **ENVIRONMENTS[environment], "OMP_NUM_THREADS": str(arguments.threads)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -158,7 +159,7 @@ def compare(name, arguments):
                 peers[peer].append(median_step(their))
             print(f"{name} round {i + 1}: ours {ours[-1] * 1e3:.0f} ms, " +
                   ", ".join(f"{' '.join(peer)} {times[-1] * 1e3:.0f} ms" for peer, times in peers.items()), file=sys.stderr)
-    as_it_comes = min((peer for peer in PEERS if peer[1] == "default malloc"), key=lambda peer: statistics.median(peers[peer]))
+    as_it_comes = min((peer for peer in PEERS if peer[1] == "as it comes"), key=lambda peer: statistics.median(peers[peer]))
     best = min(PEERS, key=lambda peer: statistics.median(peers[peer]))
     our_time = statistics.median(ours)
     print(f"| {name}: C={shape['C']} L={shape['L']} H={shape['H']} T={shape['T']} B={shape['B']} V={shape['V']}, {our['parameters'] / 1e6:.2f}M "
@@ -186,8 +187,8 @@ def main():
     import torch
     import transformers
     print(f"Tokens per second, median step of {arguments.rounds} rounds, {arguments.threads} threads, float32; PyTorch {torch.__version__}, "
-          f"Transformers {transformers.__version__}; load average before: {os.getloadavg()[0]:.1f}\n")
-    print("| shape | entrain | Transformers, best AdamW | ratio (rounds) | Transformers, best of all settings | ratio (rounds) |\n"
+          f"Transformers {transformers.__version__}; {os.cpu_count()} cores, load average before: {os.getloadavg()[0]:.1f}\n")
+    print("| shape | entrain | Transformers as it comes | ratio (rounds) | Transformers, best of all settings | ratio (rounds) |\n"
           "| --- | --- | --- | --- | --- | --- |", flush=True)
     for name in arguments.shapes:
         compare(name, arguments)

@@ -260,7 +260,7 @@ def check_losses(ours, theirs, tolerance):
           f"largest relative deviation of the gradient norm {max(norms):.1e}")
     assert max(deviations) < tolerance
     assert ours[-1]["loss"] < ours[0]["loss"] - 0.5  # it has learned, so the comparison means something
-    assert max(norms) < 20 * tolerance
+    assert max(norms) < 2e-2
 
 
 ADAMW = {"optimizer.lr": 3e-3, "optimizer.weight_decay": 0.1}
@@ -279,8 +279,9 @@ TRAININGS = {
 @pytest.mark.parametrize("name", TRAININGS)
 def test_adamw_training_is_followed(name, data, tmp_path):
     ours, theirs, _, _ = train_both(tmp_path, data, {**ADAMW, **TRAININGS[name]})
-    # Chaos of training: float32 rounding of 1e-7 grows over the steps, here to a few 1e-5; a wrong detail gives 1e-2 and more.
-    check_losses(ours, theirs, 1e-3)
+    # float32 rounding of 1e-7 grows over the steps, here to a few 1e-5. Wrong details were tried (schedule a step late, another warm-up,
+    # beta, eps, decay of one group, no clipping, another rope base): 1.2e-3 to 7e-2.
+    check_losses(ours, theirs, 3e-4)
 
 
 MUON = {
