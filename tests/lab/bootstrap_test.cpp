@@ -31,18 +31,23 @@ TEST(PairedBootstrap, MeansByHand) {
 }
 
 // The 95 % interval holds the truth in 95 % of 300 repetitions; the share of 300 draws has a standard deviation of 1.3 %, and
-// percentile intervals of 60 blocks are known to fall short by about 1 %: 0.91 to 0.985 is three deviations around that.
+// percentile intervals of 60 blocks are known to fall short by about 1 %: 0.91 to 0.985 is three deviations around that. Their mean
+// width is 2 x 1.96 standard errors, which are 0.3 sqrt(E t^2 / (E t)^2 / 60) = 0.0403 for blocks of t = 50..150 tokens; 5 % allows
+// for the bootstrap's own bias (1 %) and 500 resamples.
 TEST(PairedBootstrap, ItsIntervalHoldsTheTruth) {
   for (const double truth : {0.0, 0.2}) {
     int covered = 0, below = 0, above = 0;
+    double width = 0;
     for (uint64_t repetition = 0; repetition < 300; ++repetition) {
       const Difference d = paired_bootstrap(make_blocks(repetition, 60, truth), 500, stream(repetition, "resample"));
+      width += (d.high - d.low) / 300;
       EXPECT_LE(d.low, d.mean);
       EXPECT_GE(d.high, d.mean);
       covered += d.low <= truth && truth <= d.high;
       below += truth < d.low;
       above += truth > d.high;
     }
+    EXPECT_NEAR(width, 2 * 1.96 * 0.0403, 0.05 * 2 * 1.96 * 0.0403);
     EXPECT_GE(covered, 273) << truth;
     EXPECT_LE(covered, 296) << truth;
     EXPECT_GT(below, 0) << "misses on both sides";

@@ -28,7 +28,7 @@ TEST(ComputeEquivalent, ReadsALogLinearCurveExactly) {
     EXPECT_NEAR(e.ratio, share, 1e-12);
   }
   const ComputeEquivalent beyond = compute_equivalent(line, 3 - 0.2 * std::log(2.5));
-  EXPECT_EQ(beyond.kind, Kind::kAtLeast);
+  EXPECT_EQ(beyond.kind, Kind::kExtrapolated);
   EXPECT_NEAR(beyond.ratio, 2.5, 1e-12);
 }
 
@@ -36,7 +36,7 @@ TEST(ComputeEquivalent, IsALowerBoundBeyondAConvexCurve) {
   const auto points = power_law();
   for (const double share : {1.01, 1.5, 2.0, 4.0, 10.0}) {
     const ComputeEquivalent e = compute_equivalent(points, 2 + 0.5 * std::pow(share, -0.3));
-    EXPECT_EQ(e.kind, Kind::kAtLeast);
+    EXPECT_EQ(e.kind, Kind::kExtrapolated);
     EXPECT_GT(e.ratio, 1.0);
     EXPECT_LT(e.ratio, share);
   }

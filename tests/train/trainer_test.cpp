@@ -108,6 +108,16 @@ TEST(Trainer, RunsRepeatBitForBit) {
   EXPECT_NE(RunContents(bench.run("c")).weights, RunContents(bench.run("a")).weights);
 }
 
+// At a rate of 0 a run ends with the weights it began with.
+TEST(Trainer, StartsFromTheSeedsWeights) {
+  const Bench bench;
+  const Recipe recipe = complete_from_data(bench.recipe({"optimizer.lr=0", "budget.steps=2", "train.seed=5"}));
+  const model::Transformer expected(recipe.model, 5), trained = model::load_model(bench.train("run", recipe).checkpoint);
+  for (size_t i = 0; i < expected.parameters().weights().size(); ++i) {
+    EXPECT_TRUE(at::equal(expected.parameters().weights()[i].value, trained.parameters().weights()[i].value)) << expected.parameters().weights()[i].name;
+  }
+}
+
 // Turned off, or turned on with bags of one token, superposition is plain training to the last bit.
 TEST(Trainer, SuperpositionTurnedOffLeavesNoTrace) {
   const Bench bench;
@@ -178,7 +188,9 @@ TEST(Trainer, LogsEveryStepAndValidation) {
   ASSERT_EQ(validations.size(), 3u);
   for (size_t i = 0; i < 3; ++i) EXPECT_EQ(validations[i]["step"], 4 * (i + 1));
   EXPECT_EQ(result.state.best_nats, std::min({recorder.validations[0].nats_per_token, recorder.validations[1].nats_per_token, recorder.validations[2].nats_per_token}));
+  EXPECT_EQ(result.state.cursor, 8 * (6 * 3 + 6)) << "every lane begins at its first token and skips none";
   EXPECT_EQ(recorder.checkpoints, std::vector<fs::path>{result.checkpoint});
+  EXPECT_EQ(RunState::from_json(read_file(result.checkpoint / "state.json"), "state"), result.state) << "the last validation included";
 }
 
 TEST(Trainer, Learns) {

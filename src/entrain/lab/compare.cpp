@@ -170,7 +170,7 @@ ComputeEquivalent compute_equivalent(const std::vector<std::pair<double, double>
   const double slope = (points[i].second - points[i - 1].second) / std::log(points[i].first / points[i - 1].first);
   if (!(slope < 0)) return {};  // noise made the larger budget no better: nothing can be said
   const double ratio = points[i].first * std::exp((loss - points[i].second) / slope);
-  return {loss < points[i].second ? Kind::kAtLeast : Kind::kInterpolated, ratio};
+  return {loss < points[i].second ? Kind::kExtrapolated : Kind::kInterpolated, ratio};
 }
 
 std::optional<Report> compare(const Comparison& comparison, const fs::path& out, const ObserverFactory& observers) {

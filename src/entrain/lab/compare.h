@@ -51,7 +51,7 @@ struct RunOutcome {
 
 /// How much compute the baseline's recipe would need for a loss, from its own fully decayed runs at several budgets.
 struct ComputeEquivalent {
-  enum class Kind { kInterpolated, kAtLeast, kBelowLadder, kUnknown } kind = Kind::kUnknown;
+  enum class Kind { kInterpolated, kExtrapolated, kBelowLadder, kUnknown } kind = Kind::kUnknown;
   double ratio = 0;  ///< of the full budget
 };
 
@@ -88,7 +88,7 @@ using ObserverFactory = std::function<std::unique_ptr<train::Observer>(const std
 std::optional<Report> compare(const Comparison& comparison, const fs::path& out, const ObserverFactory& observers);
 
 /// Loss at which compute: piecewise linear in log compute between the rungs; beyond the last rung the last slope goes on, which
-/// is a lower bound because such curves flatten. points: (share of the budget, loss), ascending in the first.
+/// is a lower bound where the curve flattens. points: (share of the budget, loss), ascending in the first.
 ComputeEquivalent compute_equivalent(const std::vector<std::pair<double, double>>& points, double loss);
 
 }  // namespace entrain::lab

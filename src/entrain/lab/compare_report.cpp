@@ -21,7 +21,7 @@ namespace {
 std::string equivalent_text(const ComputeEquivalent& e) {
   switch (e.kind) {
     case ComputeEquivalent::Kind::kInterpolated: return format("%.2fx", e.ratio);
-    case ComputeEquivalent::Kind::kAtLeast: return e.ratio < 100 ? format("at least %.2fx", e.ratio) : "over 100x";
+    case ComputeEquivalent::Kind::kExtrapolated: return e.ratio < 100 ? format("about %.2fx (extrapolated)", e.ratio) : "over 100x (extrapolated)";
     case ComputeEquivalent::Kind::kBelowLadder: return format("under %.2fx", e.ratio);
     case ComputeEquivalent::Kind::kUnknown: return "not measured";
   }
@@ -58,7 +58,7 @@ std::string Report::to_markdown() const {
   if (ladder.size() > 1) {
     text += "- Compute " + base + " would need: from its own fully decayed runs at";
     for (size_t i = 0; i < ladder.size(); ++i) text += format("%s %.3gx (%.4f)", i ? "," : "", ladder[i].first, ladder[i].second);
-    text += " of the budget; \"at least\" extends the last slope in log compute, a lower bound because such curves flatten.\n";
+    text += " of the budget. Extrapolated figures extend the last slope in log compute beyond the largest budget: where the curve flattens, the true figure is higher.\n";
   }
   text += format("- Intervals: paired bootstrap over %lld blocks of %lld held-out tokens in %lld documents. They speak of this text, not of other text.\n", static_cast<long long>(n_blocks),
                  static_cast<long long>(n_tokens), static_cast<long long>(n_documents));
