@@ -2,11 +2,15 @@
 // Models of a few thousand weights, one of each shape that takes another path through the code.
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include "entrain/model/transformer.h"
 
 namespace entrain::model {
+
+/// Tensors of a few thousand numbers gain nothing from a second thread, and waiting threads slow a busy machine.
+inline const bool kOneThread = (at::set_num_threads(1), true);
 
 /// The families, and llama with grouped queries and an untied head.
 inline const std::vector<std::string> kShapes{"llama", "qwen3", "gpt2", "grouped"};
