@@ -30,8 +30,8 @@ test: configure ## build everything and pass every test
 	@tools/setup tests
 	@cmake --build $(BUILD)
 	@$(PYTHON) tools/check_structure.py
-	@ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
-	@ENTRAIN=$(ENTRAIN) $(PYTHON) -m pytest tests/e2e -q
+	@ctest --test-dir $(BUILD) -j2 --output-on-failure --no-tests=error
+	@ENTRAIN=$(CURDIR)/$(ENTRAIN) $(PYTHON) -m pytest tests/e2e -q
 
 quick: configure ## build and pass the unit tests
 	@cmake --build $(BUILD)
