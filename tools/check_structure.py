@@ -8,12 +8,13 @@ import sys
 ALLOWED = {
     "base": set(),
     "text": {"base"},
+    "statistics": {"base"},
     "ops": {"base"},
     "superposition": {"base"},
     "model": {"ops", "base"},
-    "eval": {"model", "ops", "text", "base"},
+    "eval": {"model", "ops", "text", "statistics", "base"},
     "train": {"model", "superposition", "eval", "text", "ops", "base"},
-    "lab": {"train", "eval", "model", "text", "base"},
+    "lab": {"train", "eval", "model", "text", "statistics", "base"},
 }
 INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 TORCH = re.compile(r"^(torch|ATen|c10)/")
