@@ -243,12 +243,12 @@ TEST(Html, WritesNumbers) {
 TEST(Gnuplot, MakesSvgForAPage) {
   if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
   Drawing drawing;
-  drawing.id = "one";
+  drawing.id = "figure-1";
   drawing.label = "points \"of\" <b>";
   const std::string name = drawing.slot("<script>\"'$`\\ @@0@@");
   drawing.script = "set label 1 " + name + " at graph 0,0.5\nset border lc rgb \"" + std::string(kMuted) + "\"\nunset key\n$d << EOD\n1 2\n2 -3\nEOD\nplot $d w p pt 7 lc rgb \"" + arm_colour(1) + "\"\n";
   const std::string svg = draw(drawing, "gnuplot");
-  EXPECT_TRUE(svg.starts_with("<svg class=\"plot\" id=\"one\" role=\"img\" aria-label=\"points &quot;of&quot; &lt;b&gt;\""));
+  EXPECT_TRUE(svg.starts_with("<svg class=\"plot\" id=\"figure-1\" role=\"img\" aria-label=\"points &quot;of&quot; &lt;b&gt;\""));
   EXPECT_NE(svg.find("&lt;script&gt;&quot;&#39;$`\\ @@0@@"), std::string::npos);
   EXPECT_NE(svg.find("var(--arm-2)"), std::string::npos);
   EXPECT_NE(svg.find("var(--muted)"), std::string::npos);

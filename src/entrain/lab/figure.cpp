@@ -12,7 +12,8 @@ namespace entrain::lab {
 namespace {
 
 constexpr size_t kMaxBandPoints = 400;  // more cannot be told apart at this size
-constexpr double kSkippedShare = 0.05;  // of an axis: the steep start may leave the picture, or the end would be flat in it
+constexpr int kCurvePieces = 40;
+constexpr double kSkippedShare = 0.1;  // of an axis: the steep start may leave the picture, or the end would be flat in it
 
 [[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
   char buffer[512];
@@ -59,11 +60,21 @@ size_t colour_of(const FigureStyle& style, const std::string& arm) {
   return found == style.colours.end() ? 0 : found->second;
 }
 
-/// Names of up to `most` arms, for a label.
+/// All names, for a label.
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
   return text;
+}
+
+/// Long names cut after as many letters as half a row holds.
+std::string shortened(const std::string& name) {
+  constexpr size_t kMost = 36;
+  size_t n_letters = 0;
+  for (size_t i = 0; i < name.size(); ++i) {
+    if ((static_cast<unsigned char>(name[i]) & 0xC0) != 0x80 && ++n_letters > kMost) return name.substr(0, i) + "\xE2\x80\xA6";
+  }
+  return name;
 }
 
 /// Tics of a logarithmic axis: as many round numbers as fit.
@@ -141,7 +152,7 @@ std::string draw_bands(const std::vector<Band>& bands, const std::string& id, co
     if (series[i].empty()) continue;
     const std::string colour = arm_colour(colour_of(style, bands[i].arm));
     areas += format("%s$b%zu u 1:3:4 w filledcurves fs transparent solid 0.18 noborder fc rgb \"%s\"", areas.empty() ? "" : ", ", i, colour.c_str());
-    lines += format(", $b%zu u 1:2 w %s lw 1.8 pt 7 ps 0.5 lc rgb \"%s\"", i, series[i].size() == 1 ? "points" : "lines", colour.c_str());
+    lines += format(", $b%zu u 1:2 w %s lc rgb \"%s\"", i, series[i].size() == 1 ? "points pt 7 ps 0.5" : "lines lw 1.8", colour.c_str());
   }
   drawing.script += areas.empty() ? "plot 1/0\n" : "plot " + areas + lines + "\n";
   return draw(drawing, style.gnuplot);
@@ -149,7 +160,7 @@ std::string draw_bands(const std::vector<Band>& bands, const std::string& id, co
 
 std::string draw_scaling(const Efficiency& efficiency, const std::string& id, const FigureStyle& style) {
   static constexpr std::array<int, 4> kShapes{7, 5, 9, 13};  // disc, square, triangle, diamond
-  Drawing drawing{.id = id, .label = "", .width = 640, .height = 380, .script = "", .texts = {}};
+  Drawing drawing{.id = id, .label = "", .width = 460, .height = 320, .script = "", .texts = {}};
   double x_low = 1e300, x_high = 0, y_low = 1e300, y_high = -1e300;
   for (const statistics::ScalingPoint& p : efficiency.points) {
     x_low = std::min(x_low, p.amount), x_high = std::max(x_high, p.amount);
@@ -178,25 +189,30 @@ std::string draw_scaling(const Efficiency& efficiency, const std::string& id, co
     drawing.script += "EOD\n";
     const std::string line = format("lc rgb \"%s\"", colour.c_str());
     if (fitted && arm < efficiency.fit.fit.coefficients.size() && efficiency.fit.fit.coefficients[arm] > 0) {
-      const statistics::JointFit& fit = efficiency.fit.fit;
-      // The amount in parentheses is in FLOPs or tokens; x is in the axis's unit.
-      const std::string law = format("%.9g + %.9g*(x*%.9g)**(-%.9g)", fit.irreducible, fit.coefficients[arm], unit.size, fit.beta);
-      plots += format("[%.9g:%.9g] %s w l lw 1.8 %s, ", first / unit.size, last / unit.size, law.c_str(), line.c_str());
-      plots += format("[%.9g:%.9g] %s w l lw 1.4 dt (4,4) %s, ", from / unit.size, first / unit.size, law.c_str(), line.c_str());
-      plots += format("[%.9g:%.9g] %s w l lw 1.4 dt (4,4) %s, ", last / unit.size, to / unit.size, law.c_str(), line.c_str());
+      const auto loss = [&fit = efficiency.fit.fit, arm](double amount) { return fit.irreducible + fit.coefficients[arm] * std::pow(amount, -fit.beta); };
+      const std::array<double, 4> ends{from, first, last, to};
+      for (size_t piece = 0; piece < 3; ++piece) {
+        drawing.script += format("$f%zu_%zu << EOD\n", arm, piece);
+        for (int i = 0; i <= kCurvePieces; ++i) {
+          const double amount = ends[piece] * std::pow(ends[piece + 1] / ends[piece], static_cast<double>(i) / kCurvePieces);
+          drawing.script += format("%.9g %.9g\n", amount / unit.size, loss(amount));
+        }
+        drawing.script += "EOD\n";
+        plots += format("$f%zu_%zu w l lw %s %s, ", arm, piece, piece == 1 ? "1.8" : "1.4 dt (6,5)", line.c_str());
+      }
     } else if (means.size() > 1) {
       plots += format("$m%zu w l lw 1.4 %s, ", arm, line.c_str());
     }
     plots += format("$p%zu w p pt %d ps 0.6 %s, ", arm, kShapes[arm % kShapes.size()], line.c_str());
   }
   if (plots.empty()) plots = "1/0  ";
-  drawing.script += "set samples 200\nplot " + plots.substr(0, plots.size() - 2) + "\n";
+  drawing.script += "plot " + plots.substr(0, plots.size() - 2) + "\n";
   return draw(drawing, style.gnuplot);
 }
 
 std::string draw_forest(const std::vector<Comparison>& comparisons, const std::string& id, const FigureStyle& style) {
-  constexpr int kRowHeight = 46;
-  Drawing drawing{.id = id, .label = "", .width = 520, .height = static_cast<int>(comparisons.size()) * kRowHeight + 70, .script = "", .texts = {}};
+  constexpr int kRowHeight = 64;
+  Drawing drawing{.id = id, .label = "", .width = 460, .height = static_cast<int>(comparisons.size()) * kRowHeight + 56, .script = "", .texts = {}};
   double low = 0, high = 0;
   for (const Comparison& c : comparisons) {
     for (const double value : {c.difference.low, c.difference.estimate, c.difference.high}) {
@@ -208,21 +224,21 @@ std::string draw_forest(const std::vector<Comparison>& comparisons, const std::s
   const std::string& metric = comparisons.front().metric;
   drawing.label = "Differences in " + metric + " with their intervals:";
   const double n = static_cast<double>(comparisons.size());
-  std::string script = frame() + format("unset ytics\nunset grid\nset lmargin 2\nset tmargin 0.5\nset xrange [%.9g:%.9g]\nset yrange [%.9g:0.05]\n", low, high, -n);
+  std::string script = frame() + format("unset ytics\nunset grid\nset lmargin 2\nset tmargin 0.5\nset xrange [%.9g:%.9g]\nset yrange [%.9g:0]\n", low, high, -n);
   script += format("set xlabel %s tc rgb \"%s\" offset 0,0.3\nset xtics autofreq\n", drawing.slot("difference in " + metric).c_str(), kMuted);
-  script += format("set arrow from 0,graph 0 to 0,graph 1 nohead lw 1 lc rgb \"%s\"\n", kMuted);
   std::string plots;
   for (size_t i = 0; i < comparisons.size(); ++i) {
     const Comparison& c = comparisons[i];
     const double left = std::isfinite(c.difference.low) ? c.difference.low : low, right = std::isfinite(c.difference.high) ? c.difference.high : high;
-    const double y = -static_cast<double>(i) - 0.68;
+    const double top = -static_cast<double>(i), y = top - 0.75;  // a row has unit height: name, numbers, interval
     const std::string colour = arm_colour(colour_of(style, c.arm));
     const std::string words = format("%+.4f  [%+.4f, %+.4f]", c.difference.estimate, c.difference.low, c.difference.high);
     drawing.label += " " + c.arm + " against " + c.reference + " " + words + ";";
     std::string shown = words;
     for (size_t at = shown.find('-'); at != std::string::npos; at = shown.find('-', at)) shown.replace(at, 1, "\xE2\x88\x92");
-    script += format("set label at graph 0.0,first %.9g left %s\n", y + 0.38, drawing.slot(c.arm + " \xE2\x88\x92 " + c.reference).c_str());
-    script += format("set label at graph 1.0,first %.9g right %s tc rgb \"%s\"\n", y + 0.38, drawing.slot(shown).c_str(), kMuted);
+    script += format("set label at graph 0,first %.9g left %s\n", top - 0.16, drawing.slot(shortened(c.arm) + " \xE2\x88\x92 " + shortened(c.reference)).c_str());
+    script += format("set label at graph 0,first %.9g left %s tc rgb \"%s\"\n", top - 0.42, drawing.slot(shown).c_str(), kMuted);
+    script += format("set arrow from 0,%.9g to 0,%.9g nohead lw 1 lc rgb \"%s\"\n", y - 0.17, y + 0.17, kMuted);
     script += format("$d%zu << EOD\n%.9g %.9g %.9g %.9g\nEOD\n", i, left, y, right, c.difference.estimate);
     plots += format("%s$d%zu u 1:2:($3-$1):(0) w vectors nohead lw 2.5 lc rgb \"%s\", $d%zu u 4:2 w p pt 7 ps 0.9 lc rgb \"%s\"", i ? ", " : "", i, colour.c_str(), i, colour.c_str());
   }

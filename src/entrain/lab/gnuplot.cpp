@@ -3,6 +3,7 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -36,6 +37,14 @@ std::string content(std::FILE* file) {
   std::rewind(file);
   while (const size_t n = std::fread(buffer.data(), 1, buffer.size(), file)) text.append(buffer.data(), n);
   return text;
+}
+
+/// The last line that says something, where gnuplot names the fault.
+std::string last_line(const std::string& text) {
+  const size_t end = text.find_last_not_of(" \n");
+  if (end == std::string::npos) return "";
+  const size_t line = text.rfind('\n', end), begin = text.find_first_not_of(" \n", line == std::string::npos ? 0 : line);
+  return text.substr(begin, std::min<size_t>(end + 1 - begin, 200));
 }
 
 /// Waits for a child; kills one that takes too long. Returns its status as waitpid gives it.
@@ -74,9 +83,8 @@ std::string run(const std::string& program, const std::string& script) {
   const int status = wait_for(child);
   const std::string text = content(out.get());
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || text.find("</svg>") == std::string::npos) {
-    std::string reason = content(err.get());
-    if (reason.size() > 400) reason = reason.substr(reason.size() - 400);
-    throw Error(ErrorKind::kIo, program + " did not draw the figure" + (reason.empty() ? "" : ": " + reason), kInstall);
+    const std::string reason = last_line(content(err.get()));
+    throw Error(ErrorKind::kIo, program + " did not draw the figure" + (reason.empty() ? "" : ": " + reason), "use gnuplot 5.2 or newer and make the report again");
   }
   return text;
 }
@@ -120,6 +128,7 @@ void use_page_colours(std::string& text) {
     if (const std::string colour = page_colour(red, green, blue); !colour.empty()) text.replace(at, end + 1 - at, colour);
   }
   replace_all(text, "fill=\"black\"", "fill=\"currentColor\"");
+  for (const char* colour : {"black", "white", "gray"}) replace_all(text, std::string(" color=\"") + colour + "\"", "");  // the page's own shines through
 }
 
 std::string slot_name(size_t index) { return "@@" + std::to_string(index) + "@@"; }
@@ -141,7 +150,9 @@ std::string arm_css_colour(size_t index) { return "var(--arm-" + std::to_string(
 
 std::string draw(const Drawing& drawing, const std::string& program) {
   const std::string size = std::to_string(drawing.width) + "," + std::to_string(drawing.height);
-  std::string svg = run(program, "set encoding utf8\nset minussign\nset terminal svg size " + size + " dynamic noenhanced font \"sans-serif,12\" name \"" + drawing.id + "\"\n" + drawing.script);
+  std::string name = drawing.id;
+  replace_all(name, "-", "_");  // gnuplot takes no hyphens
+  std::string svg = run(program, "set encoding utf8\nset minussign\nset terminal svg size " + size + " dynamic noenhanced font \"sans-serif,12\" name \"" + name + "\"\n" + drawing.script);
   // The page writes its own opening tag; only what is drawn is kept.
   const size_t open = svg.find("<svg"), body = svg.find('>', open), close = svg.rfind("</svg>");
   ENTRAIN_CHECK(open != std::string::npos && body < close, "gnuplot's SVG");
@@ -166,7 +177,7 @@ std::string draw(const Drawing& drawing, const std::string& program) {
     at += text.size();
   }
   return "<svg class=\"plot\" id=\"" + drawing.id + "\" role=\"img\" aria-label=\"" + html_text(drawing.label) + "\" viewBox=\"0 0 " + std::to_string(drawing.width) + " " +
-         std::to_string(drawing.height) + "\" style=\"max-width:" + std::to_string(drawing.width) + "px\">" + svg + "</svg>";
+         std::to_string(drawing.height) + "\" style=\"max-width:" + std::to_string(drawing.width * 5 / 4) + "px\">" + svg + "</svg>";
 }
 
 }  // namespace entrain::lab

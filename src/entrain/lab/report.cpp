@@ -16,7 +16,6 @@ namespace {
 
 using Cells = std::vector<std::string>;
 constexpr const char* kNone = "\xE2\x80\x93";
-constexpr const char* kPlusMinus = " \xC2\xB1 ";
 
 // -- Pieces ----------------------------------------------------------------------------------------------------------
 
@@ -373,6 +372,8 @@ class Page {
     return content + fit_html(e, number);
   }
 
+  static std::string range(const statistics::Interval& interval) { return html_number(interval.estimate) + " (" + html_number(interval.low) + " to " + html_number(interval.high) + ")"; }
+
   static bool has_fit(const Efficiency& e) { return e.fit.fit.problem != statistics::JointFit::Problem::kTooFewAmounts; }
 
   static std::string single_runs_note() { return "<span class=\"range\">one run at some amounts: too narrow</span>"; }
@@ -406,17 +407,16 @@ class Page {
     const statistics::JointFit& fit = e.fit.fit;
     const std::string mark = fit.identified() ? "" : "<p><span class=\"edge\">Not identifiable</span>: " + std::string(problem_words(fit.problem)) + ". Read nothing into these parameters beyond the measured amounts.</p>\n";
     if (!has_fit(e)) return mark;
-    Table table("fit-caption-" + number, "Joint power law: loss = E + B &middot; amount<sup>\xE2\x88\x92\xCE\xB2</sup> with E and \xCE\xB2 shared. An arm's multiplier says what its " + html_text(e.axis) + " are worth in the reference's.",
-                {{"Arm", ""}, {"Multiplier", "number"}, {"E, nats per token", "number"}, {"\xCE\xB2", "number"}, {"B", "number"}});
-    const auto four = [](double value) { return html_number(value); };
+    Table table("fit-caption-" + number, "Joint power law: loss = E + B &middot; amount<sup>\xE2\x88\x92\xCE\xB2</sup> with E and \xCE\xB2 shared by all arms. An arm's multiplier says what its " + html_text(e.axis) + " are worth in the reference's.",
+                {{"Arm", ""}, {"Multiplier", "number"}, {"B", "number"}});
     for (size_t arm = 0; arm < e.arms.size() && arm < fit.coefficients.size(); ++arm) {
       std::string multiplier = arm == e.reference ? "1 (reference)" : kNone;
       if (arm != e.reference && arm < e.fit.multipliers.size()) {
         multiplier = fit.coefficients[arm] > 0 ? ratio_html(e.fit.multipliers[arm]) : "<span class=\"edge\">not identifiable</span>";
       }
-      table.row({key(e.arms[arm]) + name_html(e.arms[arm]), multiplier, interval_html(e.fit.irreducible, four), interval_html(e.fit.beta, four), html_scientific(fit.coefficients[arm])});
+      table.row({key(e.arms[arm]) + name_html(e.arms[arm]), multiplier, html_scientific(fit.coefficients[arm])});
     }
-    std::string note = "<p class=\"note\">Root mean square of the residuals: " + html_number(fit.rmse) + " nats per token.";
+    std::string note = "<p class=\"note\">E " + range(e.fit.irreducible) + " nats per token, \xCE\xB2 " + range(e.fit.beta) + ". Root mean square of the residuals: " + html_number(fit.rmse) + " nats per token.";
     if (e.fit.share_unidentified > 0) note += " " + percent(std::round(1000 * e.fit.share_unidentified) / 1000) + " of the resampled fits are not identifiable.";
     if (e.fit.single_runs) note += " Some amounts have one run only: these intervals are too narrow.";
     return mark + table.html() + note + "</p>\n";
@@ -430,12 +430,12 @@ class Page {
       if (counts.contains(state)) summary += (summary.empty() ? "" : ", ") + std::to_string(counts[state]) + " " + state;
     }
     if (input_.runs.empty()) return section("runs", "Runs", "<p>The experiment has no runs yet.</p>\n");
-    Table table("runs-caption", "Every run and its state.", {{"Run", ""}, {"Stage", ""}, {"State", ""}, {"Share of the budget", "number"}, {"Seed", "number"}, {"Attempts", "number"}, {"Loss", "number"}, {"Started", "time"},
-                                                            {"Finished", "time"}, {"Error", "error"}});
+    Table table("runs-caption", "Every run and its state.", {{"Run", ""}, {"Stage", ""}, {"State", "text"}, {"Share of the budget", "number"}, {"Seed", "number"}, {"Attempts", "number"}, {"Loss", "number"}, {"Started", "time"},
+                                                             {"Finished", "time"}});
     for (const RunRow& run : input_.runs) {
       const bool known = std::set<std::string>{"pending", "running", "stopped", "done", "failed"}.contains(run.state);
-      table.row({name_html(run.name), html_text(run.stage), "<span class=\"" + (known ? "state-" + run.state : "") + "\">" + html_text(run.state) + "</span>", percent(run.share), std::to_string(run.seed),
-                 std::to_string(run.attempts), run.state == "done" ? html_number(run.loss) : kNone, time_html(run.started_at), time_html(run.finished_at), or_none(run.error)});
+      table.row({name_html(run.name), html_text(run.stage), "<span class=\"" + (known ? "state-" + run.state : "") + "\">" + html_text(run.state) + "</span>" + (run.error.empty() ? "" : "<span class=\"error\">" + html_text(run.error) + "</span>"), percent(run.share), std::to_string(run.seed),
+                 std::to_string(run.attempts), run.state == "done" ? html_number(run.loss) : kNone, time_html(run.started_at), time_html(run.finished_at)});
     }
     return section("runs", "Runs", "<p>" + std::to_string(input_.runs.size()) + (input_.runs.size() == 1 ? " run: " : " runs: ") + html_text(summary) + ".</p>\n" + table.html());
   }

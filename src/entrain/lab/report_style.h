@@ -36,7 +36,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: 0.2rem 1.1rem; list-style: none; p
 .decision { list-style: none; padding: 0; margin: 1.2rem 0; max-width: 50rem; }
 .decision li { font-size: clamp(1.1rem, 1rem + 0.6vw, 1.3rem); line-height: 1.45; padding: 0.5rem 0 0.5rem 1.1rem; margin: 0 0 0.7rem; border-left: 4px solid var(--open); }
 .decision .better { border-color: var(--good); } .decision .worse { border-color: var(--bad); } .decision .equivalent { border-color: var(--same); }
-h2.first { border: 0; margin: 0; padding: 0; font-size: 0.9rem; font-weight: 600; color: var(--muted); letter-spacing: 0; }
+h2.first { border: 0; margin: 1.6rem 0 0; padding: 0; font-size: 0.9rem; font-weight: 600; color: var(--muted); letter-spacing: 0; }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 13rem), 1fr)); gap: 0.7rem 1.6rem; max-width: none; font-size: 0.94rem; margin: 1.4rem 0; }
 .facts dt { color: var(--muted); font-size: 0.84rem; }
 .facts dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
@@ -46,7 +46,7 @@ h2.first { border: 0; margin: 0; padding: 0; font-size: 0.9rem; font-weight: 600
 .cautions p { margin: 0; }
 .tag { display: inline-block; font-size: 0.78rem; font-weight: 600; letter-spacing: 0; padding: 0.1rem 0.55rem; border-radius: 1rem; border: 1px solid currentColor; vertical-align: 0.2em; white-space: nowrap; }
 .better { color: var(--good); } .worse { color: var(--bad); } .equivalent { color: var(--same); } .undecided { color: var(--open); }
-.decision .better, .decision .worse, .decision .equivalent { color: inherit; }
+.decision li { color: var(--ink); }
 .declared { color: var(--good); } .exploratory { color: var(--warn); }
 .verdict { font-weight: 600; }
 .edge { color: var(--warn); font-weight: 600; white-space: nowrap; }
@@ -57,11 +57,11 @@ caption { text-align: left; padding: 0 0 0.5rem; }
 caption > span { display: inline-block; position: sticky; left: 0; max-width: min(46rem, calc(100vw - 2 * clamp(1rem, 4vw, 2.5rem))); }
 th, td { text-align: left; vertical-align: top; padding: 0.42rem 0.9rem 0.42rem 0; border-bottom: 1px solid var(--rule); }
 thead th { font-weight: 600; color: var(--muted); vertical-align: bottom; font-size: 0.82rem; border-bottom: 1.5px solid var(--muted); min-width: 4.2rem; }
-tbody th { font-weight: 600; position: sticky; left: 0; background: var(--paper); min-width: 5.5rem; max-width: 12rem; overflow-wrap: anywhere; }
-.number { text-align: right; white-space: nowrap; }
+tbody th { font-weight: 600; position: sticky; left: 0; background: var(--paper); min-width: clamp(6.5rem, 20vw, 9.5rem); max-width: 14rem; overflow-wrap: anywhere; }
+.number { text-align: right; } td.number { white-space: nowrap; }
 .text { min-width: 7rem; max-width: 22rem; overflow-wrap: anywhere; }
 .range { color: var(--muted); white-space: nowrap; display: block; font-size: 0.94em; }
-.error { min-width: 14rem; max-width: 26rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+.error { display: block; min-width: 14rem; max-width: 22rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .state-failed { color: var(--bad); font-weight: 600; } .state-done { color: var(--good); } .state-stopped { color: var(--warn); } .state-running { color: var(--same); }
 .time { white-space: nowrap; }
 figure { margin: 1.2rem 0 1.8rem; }
