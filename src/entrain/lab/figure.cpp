@@ -69,7 +69,7 @@ std::string joined(const std::vector<std::string>& names) {
 
 /// Long names cut after as many letters as half a row holds.
 std::string shortened(const std::string& name) {
-  constexpr size_t kMost = 36;
+  constexpr size_t kMost = 28;
   size_t n_letters = 0;
   for (size_t i = 0; i < name.size(); ++i) {
     if ((static_cast<unsigned char>(name[i]) & 0xC0) != 0x80 && ++n_letters > kMost) return name.substr(0, i) + "\xE2\x80\xA6";
@@ -160,7 +160,7 @@ std::string draw_bands(const std::vector<Band>& bands, const std::string& id, co
 
 std::string draw_scaling(const Efficiency& efficiency, const std::string& id, const FigureStyle& style) {
   static constexpr std::array<int, 4> kShapes{7, 5, 9, 13};  // disc, square, triangle, diamond
-  Drawing drawing{.id = id, .label = "", .width = 460, .height = 320, .script = "", .texts = {}};
+  Drawing drawing{.id = id, .label = "", .width = 400, .height = 290, .script = "", .texts = {}};
   double x_low = 1e300, x_high = 0, y_low = 1e300, y_high = -1e300;
   for (const statistics::ScalingPoint& p : efficiency.points) {
     x_low = std::min(x_low, p.amount), x_high = std::max(x_high, p.amount);
@@ -212,7 +212,7 @@ std::string draw_scaling(const Efficiency& efficiency, const std::string& id, co
 
 std::string draw_forest(const std::vector<Comparison>& comparisons, const std::string& id, const FigureStyle& style) {
   constexpr int kRowHeight = 64;
-  Drawing drawing{.id = id, .label = "", .width = 460, .height = static_cast<int>(comparisons.size()) * kRowHeight + 56, .script = "", .texts = {}};
+  Drawing drawing{.id = id, .label = "", .width = 400, .height = static_cast<int>(comparisons.size()) * kRowHeight + 56, .script = "", .texts = {}};
   double low = 0, high = 0;
   for (const Comparison& c : comparisons) {
     for (const double value : {c.difference.low, c.difference.estimate, c.difference.high}) {

@@ -11,7 +11,7 @@ namespace entrain::lab {
 struct Drawing {
   std::string id;                  ///< unique in the page: letters, digits and hyphens
   std::string label;               ///< what the drawing shows, for those who cannot see it
-  int width = 460, height = 300;   ///< its type has 12 of these pixels; it shrinks and grows with the page
+  int width = 400, height = 280;   ///< its type has 12 of these pixels; it shrinks and grows with the page
   std::string script;
   std::vector<std::string> texts;  ///< any bytes
 

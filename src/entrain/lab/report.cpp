@@ -283,15 +283,25 @@ class Page {
   }
 
   std::string comparison_table(const std::string& id, const std::string& caption, bool primary, const std::string& adjusted) const {
-    Table table(id, caption, {{"Arm", ""}, {"Metric", "text"}, {"Arm's mean", "number"}, {"Reference's mean", "number"}, {"Difference, nested bootstrap", "number"}, {"Paired t&#8209;test, p", "number"},
-                              {"Permutation, p", "number"}, {"Plan's rule, p", "number"}, {adjusted, "number"}, {"Equivalence (TOST), p", "number"}, {"Smallest detectable effect", "number"}, {"Seeds needed", "number"}, {"Evidence", "text"}, {"Verdict", ""}});
+    Table table(id, caption, {{"Arm", ""}, {"Metric", "text"}, {"Difference, nested bootstrap", "number"}, {adjusted, "number"}, {"Verdict", ""}, {"Plan's rule, p", "number"}, {"Paired t&#8209;test, p", "number"},
+                              {"Permutation, p", "number"}, {"Equivalence (TOST), p", "number"}, {"Smallest detectable effect", "number"}, {"Seeds needed", "number"}, {"Evidence", "text"}, {"Arm's mean", "number"},
+                              {"Reference's mean", "number"}});
     for (const Comparison& c : judgement_.comparisons) {
       if (c.primary != primary) continue;
-      table.row({key(c.arm) + name_html(c.arm) + "<span class=\"range\">against " + name_html(c.reference) + "</span>", metric_html(c.metric), mean_html(find_metric(judgement_, c.arm, c.metric)),
-                 mean_html(find_metric(judgement_, c.reference, c.metric)), difference_html(c.difference), c.t_test ? html_p_value(c.t_test->p) : kNone,
-                 html_p_value(c.permutation_p) + "<span class=\"range\">floor " + html_p_value(c.permutation_floor) + "</span>", html_p_value(c.rule_p), html_p_value(c.adjusted_p), c.equivalence_p ? html_p_value(*c.equivalence_p) : kNone,
-                 c.detectable > 0 ? html_number(c.detectable) : kNone, c.seeds_needed > 0 ? html_amount(static_cast<double>(c.seeds_needed)) : kNone,
-                 std::to_string(c.n_seeds) + (c.n_seeds == 1 ? " seed" : " seeds") + "<span class=\"range\">" + html_amount(static_cast<double>(c.n_units)) + " " + html_text(c.unit) + "</span>", verdict_html(c.verdict)});
+      table.row({key(c.arm) + name_html(c.arm) + "<span class=\"range\">against " + name_html(c.reference) + "</span>",
+                 metric_html(c.metric),
+                 difference_html(c.difference),
+                 html_p_value(c.adjusted_p),
+                 verdict_html(c.verdict),
+                 html_p_value(c.rule_p),
+                 c.t_test ? html_p_value(c.t_test->p) : kNone,
+                 html_p_value(c.permutation_p) + "<span class=\"range\">floor " + html_p_value(c.permutation_floor) + "</span>",
+                 c.equivalence_p ? html_p_value(*c.equivalence_p) : kNone,
+                 c.detectable > 0 ? html_number(c.detectable) : kNone,
+                 c.seeds_needed > 0 ? html_amount(static_cast<double>(c.seeds_needed)) : kNone,
+                 std::to_string(c.n_seeds) + (c.n_seeds == 1 ? " seed" : " seeds") + "<span class=\"range\">" + html_amount(static_cast<double>(c.n_units)) + " " + html_text(c.unit) + "</span>",
+                 mean_html(find_metric(judgement_, c.arm, c.metric)),
+                 mean_html(find_metric(judgement_, c.reference, c.metric))});
     }
     return table.html();
   }

@@ -61,6 +61,7 @@ tbody th { font-weight: 600; position: sticky; left: 0; background: var(--paper)
 .number { text-align: right; } td.number { white-space: nowrap; }
 .text { min-width: 7rem; max-width: 22rem; overflow-wrap: anywhere; }
 .range { color: var(--muted); white-space: nowrap; display: block; font-size: 0.94em; }
+.text .range, tbody th .range { white-space: normal; } tbody th .range { font-weight: 400; }
 .error { display: block; min-width: 14rem; max-width: 22rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .state-failed { color: var(--bad); font-weight: 600; } .state-done { color: var(--good); } .state-stopped { color: var(--warn); } .state-running { color: var(--same); }
 .time { white-space: nowrap; }
