@@ -1,11 +1,12 @@
 // entrain compare RECIPE.toml --out DIR [--seeds N]
 
+#include "entrain/lab/compare.h"
+
 #include <cstdio>
 #include <memory>
 
-#include "cli/progress.h"
+#include "cli/lab.h"
 #include "cli/verbs.h"
-#include "entrain/lab/compare.h"
 
 namespace entrain::cli {
 namespace {
@@ -20,14 +21,12 @@ struct Options {
 void run_compare(const Options& options) {
   config::Document document = config::Document::load(options.recipe);
   for (const std::string& setting : options.settings) document.set(setting);
-  const lab::Comparison comparison = lab::Comparison::from(std::move(document), options.seeds);
-  const auto report = lab::compare(comparison, options.out, [](const std::string& label) { return std::make_unique<Progress>(label); });
-  if (!report) {
-    std::fprintf(stderr, "\nstopped; the same command goes on from here\n");
-    throw Exit{130};
-  }
-  std::fprintf(stderr, "\n%s\nAlso in %s/report.md; losses of every window in each run's result.json.\n", report->to_markdown().c_str(), options.out.c_str());
-  if (options.json) std::printf("%s\n", report->to_json().c_str());
+  const lab::Plan plan = lab::plan_of_recipe(std::move(document), options.seeds);
+  const lab::RunSummary summary = run_lab(plan, options.out, {}, {.amend = true});
+  const lab::Judgement judgement = report_lab(options.out, {"entrain compare " + options.recipe + " --out " + options.out + " --seeds " + std::to_string(options.seeds)});
+  std::fprintf(stderr, "\n%s\nAlso in %s/report.md and report/index.html; losses of all text by block under %s/results.\n", judgement.to_markdown().c_str(), options.out.c_str(), options.out.c_str());
+  if (options.json) std::printf("%s\n", judgement.to_json().c_str());
+  if (summary.n_failed > 0) throw Exit{summary.first_failure};
 }
 
 }  // namespace

@@ -48,6 +48,7 @@ void prepare(const PrepareArguments& arguments) {
   std::cerr << arguments.out << ":\n";
   print("train       ", summary.train);
   print("validation  ", summary.validation);
+  if (summary.test.n_documents > 0) print("test        ", summary.test);
   if (!summary.split_note.empty()) std::cerr << "  note: " << summary.split_note << "\n";
 }
 
@@ -72,6 +73,7 @@ void add_data(CLI::App& app) {
   prepare_verb->add_option("--tokenizer", arguments->tokenizer, "tokenizer.json")->required();
   prepare_verb->add_option("--out", arguments->out, "data folder to write")->required();
   prepare_verb->add_option("--val-fraction", arguments->options.val_fraction, "share of documents held out")->capture_default_str();
+  prepare_verb->add_option("--test-fraction", arguments->options.test_fraction, "further share, kept for final judgements alone (test.tokens)")->capture_default_str();
   prepare_verb->callback([arguments] { prepare(*arguments); });
 }
 

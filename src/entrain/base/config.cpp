@@ -21,7 +21,8 @@ std::string describe(const Target& target) {
         if constexpr (std::is_same_v<T, int64_t>) return "a whole number";
         if constexpr (std::is_same_v<T, double>) return "a number";
         if constexpr (std::is_same_v<T, std::string>) return "a text in quotes";
-        return "a list of numbers";
+        if constexpr (std::is_same_v<T, std::vector<double>>) return "a list of numbers";
+        return "a list of texts in quotes";
       },
       target);
 }
@@ -54,21 +55,32 @@ std::string quoted(const std::string& text) {
   return out + "\"";
 }
 
+template <typename T>
+std::string text_of(const T& value) {
+  if constexpr (std::is_same_v<T, bool>) return value ? "true" : "false";
+  if constexpr (std::is_same_v<T, int64_t>) return std::to_string(value);
+  if constexpr (std::is_same_v<T, double>) return to_text(value);
+  if constexpr (std::is_same_v<T, std::string>) return quoted(value);
+  if constexpr (std::is_same_v<T, std::vector<double>> || std::is_same_v<T, std::vector<std::string>>) {
+    std::string text = "[";
+    for (size_t i = 0; i < value.size(); ++i) text += (i ? ", " : "") + text_of(value[i]);
+    return text + "]";
+  }
+}
+
 std::string to_text(const Target& target) {
-  return std::visit(
-      [](const auto* variable) -> std::string {
-        using T = std::decay_t<decltype(*variable)>;
-        if constexpr (std::is_same_v<T, bool>) return *variable ? "true" : "false";
-        if constexpr (std::is_same_v<T, int64_t>) return std::to_string(*variable);
-        if constexpr (std::is_same_v<T, double>) return to_text(*variable);
-        if constexpr (std::is_same_v<T, std::string>) return quoted(*variable);
-        if constexpr (std::is_same_v<T, std::vector<double>>) {
-          std::string text = "[";
-          for (size_t i = 0; i < variable->size(); ++i) text += (i ? ", " : "") + to_text((*variable)[i]);
-          return text + "]";
-        }
-      },
-      target);
+  return std::visit([](const auto* variable) { return text_of(*variable); }, target);
+}
+
+template <typename T>
+std::optional<Value> convert_list(const toml::array& list) {
+  std::vector<T> values;
+  for (const toml::node& item : list) {
+    const auto value = item.value<T>();
+    if (!value) return std::nullopt;
+    values.push_back(*value);
+  }
+  return values;
 }
 
 std::optional<Value> convert(const toml::node& node) {
@@ -76,15 +88,7 @@ std::optional<Value> convert(const toml::node& node) {
   if (const auto* v = node.as_integer()) return v->get();
   if (const auto* v = node.as_floating_point()) return v->get();
   if (const auto* v = node.as_string()) return v->get();
-  if (const auto* list = node.as_array()) {
-    std::vector<double> numbers;
-    for (const toml::node& item : *list) {
-      const auto number = item.value<double>();
-      if (!number) return std::nullopt;
-      numbers.push_back(*number);
-    }
-    return numbers;
-  }
+  if (const auto* list = node.as_array()) return !list->empty() && list->front().is_string() ? convert_list<std::string>(*list) : convert_list<double>(*list);
   return std::nullopt;
 }
 
@@ -101,7 +105,7 @@ void flatten(const toml::table& table, const std::string& prefix, const std::str
     const auto value = convert(node);
     if (!value) {
       throw Error(ErrorKind::kUsage, name + ":" + std::to_string(line) + ": " + path + " has a type no key takes",
-                  "use a number, true/false, a text in quotes or a list of numbers");
+                  "use a number, true/false, a text in quotes or a list of numbers or texts");
     }
     out[path] = {*value, line};
   }
@@ -131,6 +135,10 @@ std::string assign(const Field& field, const Value& value) {
           const int64_t* whole = std::get_if<int64_t>(&value);
           if (whole == nullptr) return wanted;
           *variable = static_cast<double>(*whole);
+        } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+          const auto* empty = std::get_if<std::vector<double>>(&value);  // [] has no type
+          if (empty == nullptr || !empty->empty()) return wanted;
+          variable->clear();
         } else {
           return wanted;
         }
@@ -154,6 +162,10 @@ std::string assign(const Field& field, const Value& value) {
 }
 
 }  // namespace
+
+std::string to_text(const Value& value) {
+  return std::visit([](const auto& held) { return text_of(held); }, value);
+}
 
 Document Document::parse(std::string_view toml, const std::string& name) {
   Document document;

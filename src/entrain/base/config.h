@@ -15,7 +15,10 @@
 
 namespace entrain::config {
 
-using Value = std::variant<bool, int64_t, double, std::string, std::vector<double>>;
+using Value = std::variant<bool, int64_t, double, std::string, std::vector<double>, std::vector<std::string>>;
+
+/// The value as TOML text.
+std::string to_text(const Value& value);
 
 /// A recipe as read: dotted key -> value, in any order. Tables nest by dots.
 class Document {
@@ -39,6 +42,10 @@ class Document {
   /// Removes and returns the entries of [section].
   Document take_section(const std::string& section);
 
+  void erase(const std::string& key) { entries_.erase(key); }
+  /// Sets one key to a value.
+  void set(const std::string& key, Value value) { entries_[key] = {std::move(value), 0}; }
+
   const std::map<std::string, Entry>& entries() const { return entries_; }
 
  private:
@@ -47,7 +54,7 @@ class Document {
 };
 
 /// A field's variable, held by pointer: the struct outlives the Binder.
-using Target = std::variant<bool*, int64_t*, double*, std::string*, std::vector<double>*>;
+using Target = std::variant<bool*, int64_t*, double*, std::string*, std::vector<double>*, std::vector<std::string>*>;
 
 struct Field {
   std::string section, key, doc;

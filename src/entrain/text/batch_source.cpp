@@ -38,18 +38,38 @@ Batch slice_rows(const Batch& batch, int64_t begin, int64_t end) {
 BatchSource::BatchSource(const TokenFile& file, const BatchSourceOptions& options) : file_(file), options_(options) {
   ENTRAIN_CHECK(options.rows > 0 && options.run_tokens > 0,
                 "rows " + std::to_string(options.rows) + ", run_tokens " + std::to_string(options.run_tokens));
-  const auto n_tokens = static_cast<int64_t>(file.n_tokens());
-  run_tokens_ = std::min(options.run_tokens, n_tokens / options.rows);
+  n_tokens_ = static_cast<int64_t>(file.n_tokens());
+  if (options.unique_tokens > 0) choose_subset();
+  run_tokens_ = std::min(options.run_tokens, n_tokens_ / options.rows);
   if (run_tokens_ == 0) {
     throw Error(ErrorKind::kData,
-                file.path().string() + " has " + std::to_string(n_tokens) + " tokens, fewer than the " +
+                file.path().string() + " has " + std::to_string(n_tokens_) + " tokens, fewer than the " +
                     std::to_string(options.rows) + " rows of a batch",
                 "use more text or a smaller batch");
   }
-  runs_per_epoch_ = n_tokens / run_tokens_;
+  runs_per_epoch_ = n_tokens_ / run_tokens_;
   ENTRAIN_CHECK(runs_per_epoch_ <= std::numeric_limits<uint32_t>::max() &&
                     file.n_documents() <= std::numeric_limits<uint32_t>::max(),
                 "more than 2^32 runs or documents; raise run_tokens");
+}
+
+void BatchSource::choose_subset() {
+  if (options_.unique_tokens > n_tokens_) {
+    throw Error(ErrorKind::kData, file_.path().string() + " has " + std::to_string(n_tokens_) + " tokens, fewer than the " + std::to_string(options_.unique_tokens) + " asked for",
+                "lower data.unique_tokens or prepare more text");
+  }
+  n_tokens_ = options_.unique_tokens;
+  RandomStream order = stream(0, "data/subset");
+  auto left = static_cast<uint64_t>(n_tokens_);
+  for (const uint32_t i : permutation(order, static_cast<uint32_t>(file_.n_documents()))) {
+    DocumentRange range = file_.document(i);
+    const uint64_t size = range.end - range.begin, kept = std::min(size, left);
+    range.n_bytes = range.n_bytes * kept / std::max<uint64_t>(size, 1);
+    range.end = range.begin + kept;
+    subset_.push_back(range);
+    left -= kept;
+    if (left == 0) return;
+  }
 }
 
 void BatchSource::seek(int64_t cursor) {
@@ -67,13 +87,13 @@ const BatchSource::Epoch& BatchSource::epoch_layout(int64_t number) {
   const auto key = static_cast<uint64_t>(number);
   RandomStream documents = stream(options_.seed, "data/documents", key);
   RandomStream runs = stream(options_.seed, "data/runs", key);
-  epoch.documents = permutation(documents, static_cast<uint32_t>(file_.n_documents()));
+  epoch.documents = permutation(documents, static_cast<uint32_t>(subset_.empty() ? file_.n_documents() : subset_.size()));
   epoch.runs = permutation(runs, static_cast<uint32_t>(runs_per_epoch_));
   epoch.ends.clear();
   epoch.ends.reserve(epoch.documents.size());
   uint64_t end = 0;
   for (const uint32_t document : epoch.documents) {
-    const DocumentRange range = file_.document(document);
+    const DocumentRange range = this->document(document);
     epoch.ends.push_back(end += range.end - range.begin);
   }
   epoch.number = number;
@@ -94,7 +114,7 @@ void BatchSource::read_lane(int64_t lane, std::span<int64_t> tokens, std::span<i
     size_t left = std::min(static_cast<size_t>(run_tokens_ - in_run), tokens.size() - done);
     auto it = static_cast<size_t>(std::upper_bound(epoch.ends.begin(), epoch.ends.end(), position) - epoch.ends.begin());
     for (; left > 0; ++it) {
-      const DocumentRange range = file_.document(epoch.documents[it]);
+      const DocumentRange range = document(epoch.documents[it]);
       const size_t n = std::min(left, static_cast<size_t>(epoch.ends[it] - position));
       file_.copy(range.end - (epoch.ends[it] - position), tokens.subspan(done, n));
       ++segment;
@@ -110,9 +130,9 @@ Batch BatchSource::next(const BatchShape& shape) {
   check_shape(shape);
   ENTRAIN_CHECK(shape.rows == options_.rows, "rows " + std::to_string(shape.rows) + ", lanes " + std::to_string(options_.rows));
   const int64_t n = shape.row_tokens();
-  if (static_cast<int64_t>(file_.n_tokens()) < n) {
+  if (n_tokens_ < n) {
     throw Error(ErrorKind::kData,
-                file_.path().string() + " has " + std::to_string(file_.n_tokens()) + " tokens, but one row of " +
+                file_.path().string() + " has " + std::to_string(n_tokens_) + " tokens, but one row of " +
                     std::to_string(shape.positions) + " positions x " + std::to_string(shape.bag) + " tokens with " +
                     std::to_string(shape.target_bag) + " targets takes " + std::to_string(n),
                 "use more text, or a smaller context or bag");

@@ -49,6 +49,9 @@ struct BatchSourceOptions {
   int64_t rows = 0;          ///< B: also the number of lanes, so fixed for the life of a run
   int64_t run_tokens = 0;    ///< tokens read in their order before jumping elsewhere; 16 * T is a good value
   Borders borders = Borders::kCross;
+  /// 0: the whole file; else only about this many tokens of it, the documents that come first in an order that is the same for
+  /// every seed (stream(0, "data/subset")), the last one cut short. A smaller subset is part of a larger one.
+  int64_t unique_tokens = 0;
 };
 
 /// An endless, shuffled, exactly restorable sequence of batches.
@@ -82,6 +85,8 @@ class BatchSource {
   /// The run length in use, after reduction.
   int64_t run_tokens() const { return run_tokens_; }
   int64_t runs_per_epoch() const { return runs_per_epoch_; }
+  /// Tokens of the text in use: the whole file or the subset.
+  int64_t unique_tokens() const { return n_tokens_; }
 
  private:
   struct Epoch {
@@ -90,12 +95,15 @@ class BatchSource {
     std::vector<uint64_t> ends;       // where each shuffled document ends in the epoch's text
     std::vector<uint32_t> runs;       // shuffled
   };
+  void choose_subset();
+  DocumentRange document(uint32_t i) const { return subset_.empty() ? file_.document(i) : subset_[i]; }
   const Epoch& epoch_layout(int64_t number);
   void read_lane(int64_t lane, std::span<int64_t> tokens, std::span<int32_t> segments);
 
   const TokenFile& file_;
   BatchSourceOptions options_;
-  int64_t run_tokens_ = 0, runs_per_epoch_ = 0, cursor_ = 0;
+  int64_t n_tokens_ = 0, run_tokens_ = 0, runs_per_epoch_ = 0, cursor_ = 0;
+  std::vector<DocumentRange> subset_;  // empty: the whole file
   std::array<Epoch, 2> epochs_;
 };
 

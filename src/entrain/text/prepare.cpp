@@ -78,7 +78,9 @@ class Preparation {
         eos_(tokenizer.eos_id()),
         info_{tokenizer.fingerprint(), tokenizer.vocab_size(), eos_.value_or(-1)},
         train_(out / "train.tokens", info_),
-        validation_(out / "val.tokens", info_) {}
+        validation_(out / "val.tokens", info_) {
+    if (options.test_fraction > 0) test_.emplace(out / "test.tokens", info_);
+  }
 
   void add(Document document) {
     batch_bytes_ += document.text.size();
@@ -100,11 +102,15 @@ class Preparation {
     }
     train_.release();
     validation_.release();
-    return {train_.counts(), validation_.counts(), note};
+    if (test_ && test_->empty()) {
+      throw Error(ErrorKind::kData, "of " + std::to_string(n_documents_) + " documents none fell into the test split", "raise the test fraction, use more documents, or leave it out");
+    }
+    return {train_.counts(), validation_.counts(), test_ ? test_->counts() : SplitCounts{}, note};
   }
 
   Side& train() { return train_; }
   Side& validation() { return validation_; }
+  std::optional<Side>& test() { return test_; }
 
  private:
   void flush() {
@@ -132,6 +138,8 @@ class Preparation {
   }
 
   void place(Encoded document) {
+    const double at = unit(document.hash) - options_.val_fraction;
+    if (at >= 0 && at < options_.test_fraction) return test_->write(document);
     if (unit(document.hash) < options_.val_fraction) {
       train_.release();
       validation_.add(std::move(document), train_.empty(), [](uint64_t a, uint64_t b) { return a > b; });
@@ -157,6 +165,7 @@ class Preparation {
   std::optional<int32_t> eos_;
   TokenFileInfo info_;
   Side train_, validation_;
+  std::optional<Side> test_;
   std::vector<std::string> batch_;
   size_t batch_bytes_ = 0;
   std::optional<std::string> lone_;  // the text, while all documents seen are equal
@@ -179,6 +188,10 @@ PrepareSummary prepare(const std::vector<fs::path>& paths, const Tokenizer& toke
     throw Error(ErrorKind::kUsage, "the validation fraction must lie between 0 and 1, not " + std::to_string(options.val_fraction),
                 "0.1 holds out about a tenth of the documents");
   }
+  if (!(options.test_fraction >= 0.0 && options.val_fraction + options.test_fraction < 1.0)) {
+    throw Error(ErrorKind::kUsage, "the validation and test fractions must leave something to train on, not " + std::to_string(options.val_fraction) + " and " + std::to_string(options.test_fraction),
+                "0.1 and 0.1 hold out about a fifth of the documents");
+  }
   const std::vector<fs::path> files = corpus_files(paths);  // fails before anything is made
   fs::path made = out;  // topmost folder that is ours to remove on failure
   const bool out_existed = fs::exists(out);
@@ -198,6 +211,11 @@ PrepareSummary prepare(const std::vector<fs::path>& paths, const Tokenizer& toke
       preparation.train().finish();
       placed.push_back(out / "val.tokens");
       preparation.validation().finish();
+      fs::remove(out / "test.tokens");  // an earlier split's
+      if (preparation.test()) {
+        placed.push_back(out / "test.tokens");
+        preparation.test()->finish();
+      }
     }
     placed.push_back(out / "tokenizer.json");
     tokenizer.save(out / "tokenizer.json");
@@ -209,6 +227,10 @@ PrepareSummary prepare(const std::vector<fs::path>& paths, const Tokenizer& toke
         {"validation", describe(summary.validation, out / "val.tokens")},
         {"tokenizer", {{"file", "tokenizer.json"}, {"fingerprint", to_hex(tokenizer.fingerprint())}, {"vocab_size", tokenizer.vocab_size()}}},
         {"split", {{"val_fraction", options.val_fraction}, {"rule", "XXH3-64 of the document's text / 2^64 < val_fraction"}}}};
+    if (options.test_fraction > 0) {
+      description["test"] = describe(summary.test, out / "test.tokens");
+      description["split"]["test_fraction"] = options.test_fraction;
+    }
     if (!summary.split_note.empty()) description["split"]["note"] = summary.split_note;
     description["sources"] = nlohmann::ordered_json::array();
     for (const fs::path& file : files) description["sources"].push_back(file.string());

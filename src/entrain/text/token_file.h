@@ -64,6 +64,8 @@ class TokenFile {
   /// Total length of the documents' text.
   uint64_t n_bytes() const { return n_bytes_; }
   const TokenFileInfo& info() const { return info_; }
+  /// Of the tokens and the index, as the header gives it.
+  uint64_t content_checksum() const { return checksum_; }
   const fs::path& path() const { return path_; }
 
   /// i in [0, n_documents()).

@@ -10,6 +10,7 @@ void Recipe::bind(config::Binder& b) {
   b.bind("borders", &data.borders, "`cross`: packed text, attention and targets cross document borders; `mask`: they stay inside a document")
       .one_of({"cross", "mask"});
   b.bind("run_tokens", &data.run_tokens, "tokens read in their order before a row jumps elsewhere in the shuffled text; 0: 16 x context").range(0, 1e12);
+  b.bind("unique_tokens", &data.unique_tokens, "only so many tokens of the training text are used, the same ones whatever the seed; 0: all").range(0, 1e15);
 
   model.bind(b);
 
@@ -52,7 +53,7 @@ void Recipe::bind(config::Binder& b) {
   b.bind("tokens", &budget.tokens, "raw tokens read; a bag of s counts s").range(0, 1e18);
   b.bind("flops", &budget.flops, "6 N + 12 L H D T a position, with the optimizer's matrix products").range(0, 1e30);
   b.bind("seconds", &budget.seconds, "of training, evaluation not counted; such runs do not repeat bit for bit").range(0, 1e9);
-  b.bind("match", &budget.match, "what `entrain compare` holds equal between arms; the first arm's budget sets the amount").one_of({"flops", "raw_tokens", "seconds"});
+  b.bind("match", &budget.match, "what is held equal between the arms of `entrain compare`; the first arm's budget sets the amount").one_of({"flops", "raw_tokens", "seconds"});
 
   b.section("evaluation", "Held-out loss and samples during training.");
   b.bind("every", &evaluation.every, "steps between validations; 0: only at the end").range(0, 1e12);

@@ -13,6 +13,7 @@ struct DataConfig {
   std::string path;
   std::string borders = "cross";
   int64_t run_tokens = 0;
+  int64_t unique_tokens = 0;
 };
 
 struct LoopConfig {

@@ -97,7 +97,7 @@ struct Trainer::Parts {
         plan(make_plan(given, tokenizer.vocab_size())), model(given.model, static_cast<uint64_t>(given.train.seed)),
         optimizer(make_optimizer(given.optimizer, model.parameters())),
         batches(train_tokens, {static_cast<uint64_t>(given.train.seed), given.train.rows,
-                               given.data.run_tokens > 0 ? given.data.run_tokens : 16 * given.model.context, borders()}),
+                               given.data.run_tokens > 0 ? given.data.run_tokens : 16 * given.model.context, borders(), given.data.unique_tokens}),
         checkpoints(folder / "checkpoints", given.checkpoint.keep) {}
 
   text::Borders borders() const { return recipe.data.borders == "mask" ? text::Borders::kMask : text::Borders::kCross; }
