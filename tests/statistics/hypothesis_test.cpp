@@ -149,6 +149,12 @@ TEST(BinomialTest, ByHand) {
   EXPECT_NEAR(binomial_test(5, 5, 0.9), 1, 1e-14) << "the likeliest outcome, though not the mean";
 }
 
+TEST(BinomialTest, EqualLikelihoodsAreEqualInSpiteOfRounding) {
+  for (int64_t n = 1; n <= 300; ++n) {
+    for (int64_t successes = 0; successes <= n; ++successes) EXPECT_NEAR(binomial_test(successes, n), mcnemar_exact(successes, n - successes), 1e-12) << successes << " of " << n;
+  }
+}
+
 TEST(BinomialTest, Degenerate) {
   EXPECT_EQ(binomial_test(0, 0), 1);
   EXPECT_EQ(binomial_test(0, 7, 0), 1);
@@ -170,8 +176,10 @@ TEST(Wilson, ByHand) {
   // The limits are where the score test is just rejected: |share - p| = z sqrt(p (1 - p) / n).
   for (const double p : {i.low, i.high}) EXPECT_NEAR(std::abs(0.8 - p), 1.959963984540054 * std::sqrt(p * (1 - p) / 10), 1e-14);
   const Interval none = wilson_interval(0, 20), all = wilson_interval(20, 20), empty = wilson_interval(0, 0);
-  EXPECT_EQ(none.low, 0);
-  EXPECT_EQ(all.high, 1);
+  for (int64_t n = 1; n <= 100; ++n) {
+    EXPECT_EQ(wilson_interval(0, n).low, 0) << "exactly, at any rounding of the formula";
+    EXPECT_EQ(wilson_interval(n, n).high, 1);
+  }
   EXPECT_NEAR(none.high, 1 - all.low, 1e-15);
   EXPECT_EQ(empty.estimate, 0.5);
   EXPECT_EQ(empty.low, 0);

@@ -67,6 +67,12 @@ TEST(JointFit, IsTheLeastSquares) {
     const JointFit fit = fit_joint(points, 3);
     const double least = squares(points, fit.irreducible, fit.coefficients, fit.beta);
     EXPECT_NEAR(fit.rmse, std::sqrt(least / static_cast<double>(points.size())), 1e-12);
+    double slope = 0;  // of half the squares in beta, which is 0 to full precision
+    for (const ScalingPoint& p : points) {
+      const double power = fit.coefficients[p.arm] * std::pow(p.amount, -fit.beta);
+      slope += (p.loss - fit.irreducible - power) * power * std::log(p.amount);
+    }
+    EXPECT_NEAR(slope, 0, 1e-11);
     n_at_zero += fit.irreducible == 0;
     for (const double step : {-1e-4, 1e-4}) {
       EXPECT_GT(squares(points, fit.irreducible, fit.coefficients, fit.beta * (1 + step)), least);
@@ -171,6 +177,16 @@ TEST(JointBootstrap, SaysWhatItCannotKnow) {
   const JointBootstrap single = bootstrap_joint(runs(1, {2, 1}, 0.3, {1, 2, 4, 8}), 2, 0, 50, stream(1, "j"));
   EXPECT_TRUE(single.single_runs);
   EXPECT_NEAR(single.multipliers[1].low, single.multipliers[1].high, 1e-6);
+  // An arm that falls under one seed and rises under the other: a quarter of the draws has no multiplier, and leaves the interval alone.
+  Points shaky = runs(1, {2}, 0.3, {1, 2, 4, 8}, 2);
+  for (const double amount : {1.0, 2.0, 4.0, 8.0}) {
+    shaky.push_back({1, amount, 1 + 0.2 * std::log(amount), 1});
+    shaky.push_back({1, amount, 1 + 3 * std::pow(amount, -0.3), 2});
+  }
+  const JointBootstrap some = bootstrap_joint(shaky, 2, 0, 400, stream(1, "j"));
+  EXPECT_GE(some.share_unidentified, 0.18);
+  EXPECT_GT(some.multipliers[1].low, 0);
+  EXPECT_TRUE(std::isfinite(some.multipliers[1].high));
   // Noise as large as the fall: many resamples end at a bound.
   const JointBootstrap noisy = bootstrap_joint(runs(1, {0.1, 0.08}, 0.3, {1, 2, 4, 8}, 3, 0.1), 2, 0, 200, stream(1, "j"));
   EXPECT_GT(noisy.share_unidentified, 0.2);

@@ -81,7 +81,9 @@ TEST(AmountForLoss, PoolsAmountsThatWereWorse) {
   append(weighted, ladder({{0.5, 3.1}}, 0, 3));
   EXPECT_NEAR(amount_for_loss(weighted, 3.05).amount, 0.5, 1e-12);
   EXPECT_NEAR(amount_for_loss(weighted, 3.05 + 0.35 / 2).amount, 0.25 * std::sqrt(2.0), 1e-12);
-  // A pool that swallows the one before it: 3, 2, 2.5, 3.3 are all pooled to 2.7 with the first.
+  // 2.0 and 2.2 become 2.1, and with 2.4 a third of 6.6: a pool weighs as much as its runs.
+  EXPECT_NEAR(amount_for_loss(ladder({{1, 3.0}, {2, 2.0}, {3, 2.2}, {4, 2.4}}), 2.6).amount, std::sqrt(2.0), 1e-12);
+  // A pool that swallows the one before it: all four become 2.7.
   EXPECT_EQ(amount_for_loss(ladder({{1, 2.6}, {2, 2.0}, {3, 2.5}, {4, 3.7}}), 2.5).kind, Kind::kUnknown);
 }
 

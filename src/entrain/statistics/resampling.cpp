@@ -34,8 +34,7 @@ Interval crossed_bootstrap(const CrossedUnits& data, int64_t n_resamples, Random
   std::vector<double> resampled(static_cast<size_t>(n_resamples)), times(data.n_seeds);
   for (double& value : resampled) {
     std::fill(times.begin(), times.end(), 0.0);
-    if (data.n_seeds == 1) times[0] = 1;
-    else for (size_t s = 0; s < data.n_seeds; ++s) times[random.next_below(data.n_seeds)] += 1;
+    for (size_t s = 0; s < data.n_seeds; ++s) times[data.n_seeds == 1 ? 0 : random.next_below(data.n_seeds)] += 1;
     double drawn = 0, drawn_weight = 0;
     for (size_t i = 0; i < data.n_units; ++i) {
       const size_t unit = random.next_below(data.n_units);
