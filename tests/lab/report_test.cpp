@@ -348,14 +348,18 @@ TEST(Report, OneSeedWithoutLadder) {
     for (ArmMetric& m : a.metrics) m.sd = 0, m.by_seed = {m.mean};
   }
   judgement.first_result_at = "2026-01-01T00:00:00Z";
+  judgement.comparisons[1].n_seeds = 0;
+  judgement.comparisons[1].primary = false;
   const ReportFolder folder("one-seed");
   write_report(input_of(judgement), folder.path());
   const std::string page = read_file(folder.path() / "index.html");
   expect_balanced(page);
   expect_self_contained(page);
-  for (const char* absent : {"id=\"scaling\"", "id=\"exploratory\"", "id=\"samples\"", "declared\">declared before"}) EXPECT_EQ(page.find(absent), std::string::npos) << absent;
+  for (const char* absent : {"id=\"scaling\"", "id=\"samples\"", "declared\">declared before"}) EXPECT_EQ(page.find(absent), std::string::npos) << absent;
   EXPECT_NE(page.find("no: a result existed when the plan was frozen"), std::string::npos);
   EXPECT_NE(page.find("1 seed<"), std::string::npos);
+  EXPECT_EQ(page.find("+0.0167"), std::string::npos) << "a difference without a pair of seeds";
+  EXPECT_NE(page.find("is undecided against plain: the interval holds 0. <span class=\"tag exploratory\">exploratory</span></li>"), std::string::npos);
 }
 
 TEST(Report, NothingFinished) {

@@ -167,7 +167,7 @@ std::string draw_scaling(const Efficiency& efficiency, const std::string& id, co
     y_low = std::min(y_low, p.loss), y_high = std::max(y_high, p.loss);
   }
   if (efficiency.points.empty()) x_low = x_high = 1, y_low = 0, y_high = 1;
-  const bool fitted = efficiency.fit.fit.problem != statistics::JointFit::Problem::kTooFewAmounts;
+  const bool fitted = !efficiency.fit.fit.coefficients.empty() && efficiency.fit.fit.problem != statistics::JointFit::Problem::kTooFewAmounts;
   const double from = x_low / 1.15, to = x_high * 1.5, margin = std::max(0.06 * (y_high - y_low), 1e-6);
   const Unit unit = unit_of(efficiency.axis, x_high);
   drawing.label = "Scatter chart: held-out loss in nats per token of every fully decayed run against " + efficiency.axis + " on a logarithmic axis, with " +

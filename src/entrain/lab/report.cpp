@@ -184,7 +184,7 @@ class Page {
   std::string decision() {
     const Judgement& j = judgement_;
     std::string sentences;
-    for (size_t i = 0; i < j.decision.size(); ++i) sentences += "<li class=\"" + decision_class(i) + "\">" + html_text(j.decision[i]) + "</li>\n";
+    for (size_t i = 0; i < j.decision.size(); ++i) sentences += sentence_html(i);
     if (sentences.empty()) sentences = "<li>Nothing can be decided yet: no arm beside the reference has finished its runs.</li>\n";
     size_t n_seeds = 0;
     for (const ArmSummary& arm : j.arms) n_seeds = std::max(n_seeds, arm.seeds.size());
@@ -197,13 +197,18 @@ class Page {
            facts + "</dl>\n</section>\n";
   }
 
-  /// Sentences come one an arm, in the order of the comparisons; coloured where one primary metric alone can be meant.
-  std::string decision_class(size_t index) const {
-    std::vector<Verdict> verdicts;
+  /// Comparisons in each metric come in one order: declared pairs, then others. So do the sentences, which are about one primary metric;
+  /// their verdicts are known where there is but one.
+  std::string sentence_html(size_t index) const {
+    const std::vector<std::string> names = metrics(true);
+    std::vector<const Comparison*> pairs;
     for (const Comparison& c : judgement_.comparisons) {
-      if (c.primary) verdicts.push_back(c.verdict);
+      if (!names.empty() && c.metric == names.front()) pairs.push_back(&c);
     }
-    return metrics(true).size() == 1 && verdicts.size() == judgement_.decision.size() ? verdict_class(verdicts[index]) : "undecided";
+    const bool matched = pairs.size() == judgement_.decision.size();
+    const std::string style = matched && names.size() == 1 ? verdict_class(pairs[index]->verdict) : "undecided";
+    const std::string tag = matched && !pairs[index]->primary ? " <span class=\"tag exploratory\">exploratory</span>" : "";
+    return "<li class=\"" + style + "\">" + html_text(judgement_.decision[index]) + tag + "</li>\n";
   }
 
   std::string cautions() {
@@ -232,7 +237,7 @@ class Page {
         if (!declared_first && !metrics(true).empty()) continue;  // those of the others stand with the exploratory comparisons
         Cells cells{key(arm.name) + name_html(arm.name), metric_html(m.metric), html_number(m.mean), m.by_seed.size() > 1 ? html_number(m.sd) : kNone, std::to_string(m.by_seed.size())};
         const auto found = std::find_if(j.comparisons.begin(), j.comparisons.end(), [&](const Comparison& c) { return c.arm == arm.name && c.metric == m.metric && c.reference == j.reference; });
-        if (found != j.comparisons.end()) {
+        if (found != j.comparisons.end() && found->n_seeds > 0) {
           cells.insert(cells.end(), {difference_html(found->difference), html_p_value(found->adjusted_p), verdict_html(found->verdict)});
         } else {
           cells.insert(cells.end(), {arm.name == j.reference ? "reference" : kNone, kNone, kNone});
@@ -261,16 +266,22 @@ class Page {
   }
 
   std::string by_seed() const {
-    Table table("seeds-caption", "Every seed's value.", {{"Arm", ""}, {"Metric", "text"}, {"Seed", "number"}, {"Value", "number"}});
-    bool any = false;
+    std::set<int64_t> seeds;
+    for (const ArmSummary& arm : judgement_.arms) seeds.insert(arm.seeds.begin(), arm.seeds.end());
+    if (seeds.empty()) return "";
+    std::vector<std::pair<std::string, std::string>> columns{{"Arm", ""}, {"Metric", "text"}};
+    for (const int64_t seed : seeds) columns.push_back({"Seed " + std::to_string(seed), "number"});
+    Table table("seeds-caption", "Every seed's value.", columns);
     for (const ArmSummary& arm : judgement_.arms) {
       for (const ArmMetric& m : arm.metrics) {
-        for (size_t i = 0; i < m.by_seed.size(); ++i, any = true) {
-          table.row({name_html(arm.name), name_html(m.metric), i < arm.seeds.size() && m.by_seed.size() == arm.seeds.size() ? std::to_string(arm.seeds[i]) : kNone, html_number(m.by_seed[i])});
-        }
+        std::map<int64_t, double> values;
+        for (size_t i = 0; i < arm.seeds.size() && m.by_seed.size() == arm.seeds.size(); ++i) values[arm.seeds[i]] = m.by_seed[i];
+        Cells cells{key(arm.name) + name_html(arm.name), name_html(m.metric)};
+        for (const int64_t seed : seeds) cells.push_back(values.contains(seed) ? html_number(values[seed]) : kNone);
+        table.row(cells);
       }
     }
-    return any ? "<details>\n<summary>Every seed's value</summary>\n" + table.html() + "</details>\n" : "";
+    return "<details>\n<summary>Every seed's value</summary>\n" + table.html() + "</details>\n";
   }
 
   std::string provenance() const {
@@ -284,13 +295,12 @@ class Page {
 
   std::string comparison_table(const std::string& id, const std::string& caption, bool primary, const std::string& adjusted) const {
     Table table(id, caption, {{"Arm", ""}, {"Metric", "text"}, {"Difference, nested bootstrap", "number"}, {adjusted, "number"}, {"Verdict", ""}, {"Plan's rule, p", "number"}, {"Paired t&#8209;test, p", "number"},
-                              {"Permutation, p", "number"}, {"Equivalence (TOST), p", "number"}, {"Smallest detectable effect", "number"}, {"Seeds needed", "number"}, {"Evidence", "text"}, {"Arm's mean", "number"},
-                              {"Reference's mean", "number"}});
+                              {"Permutation, p", "number"}, {"Equivalence (TOST), p", "number"}, {"Smallest detectable effect", "number"}, {"Seeds needed", "number"}, {"Evidence", "text"}, {"Mean, and the reference's", "number"}});
     for (const Comparison& c : judgement_.comparisons) {
       if (c.primary != primary) continue;
       table.row({key(c.arm) + name_html(c.arm) + "<span class=\"range\">against " + name_html(c.reference) + "</span>",
                  metric_html(c.metric),
-                 difference_html(c.difference),
+                 c.n_seeds == 0 ? kNone : difference_html(c.difference),
                  html_p_value(c.adjusted_p),
                  verdict_html(c.verdict),
                  html_p_value(c.rule_p),
@@ -300,8 +310,7 @@ class Page {
                  c.detectable > 0 ? html_number(c.detectable) : kNone,
                  c.seeds_needed > 0 ? html_amount(static_cast<double>(c.seeds_needed)) : kNone,
                  std::to_string(c.n_seeds) + (c.n_seeds == 1 ? " seed" : " seeds") + "<span class=\"range\">" + html_amount(static_cast<double>(c.n_units)) + " " + html_text(c.unit) + "</span>",
-                 mean_html(find_metric(judgement_, c.arm, c.metric)),
-                 mean_html(find_metric(judgement_, c.reference, c.metric))});
+                 mean_html(find_metric(judgement_, c.arm, c.metric)) + "<span class=\"range\">" + mean_html(find_metric(judgement_, c.reference, c.metric)) + "</span>"});
     }
     return table.html();
   }
@@ -316,13 +325,15 @@ class Page {
     for (size_t i = 0; i < names.size(); ++i) {
       std::vector<Comparison> rows;
       for (const Comparison& c : judgement_.comparisons) {
-        if (c.primary && c.metric == names[i]) rows.push_back(c);
+        if (c.primary && c.metric == names[i] && c.n_seeds > 0) rows.push_back(c);
       }
-      forests += figure([&] { return draw_forest(rows, "forest-" + std::to_string(i + 1), style_); });
+      if (!rows.empty()) forests += figure([&] { return draw_forest(rows, "forest-" + std::to_string(i + 1), style_); });
     }
-    content += "<figure>\n" + forests + "<figcaption>Differences against the reference with their " + interval_ + "s. An interval that holds the line at 0 leaves the sign open.</figcaption>\n</figure>\n" +
-               comparison_table("primary-caption", "Primary comparisons: arm minus reference with the " + interval_ + ". Holm's correction covers every row of this table.", true, "Holm, p") +
-               "<p class=\"note\">The nested bootstrap draws seeds, and within them the units under Evidence. The t-test and the permutation test see the seeds alone. A permutation p cannot be lower than its floor, "
+    if (!forests.empty()) {
+      content += "<figure>\n" + forests + "<figcaption>Differences against the reference with their " + interval_ + "s. An interval that holds the line at 0 leaves the sign open.</figcaption>\n</figure>\n";
+    }
+    content += comparison_table("primary-caption", "Primary comparisons: arm minus reference with the " + interval_ + ". Holm's correction covers every row of this table.", true, "Holm, p") +
+               "<p class=\"note\">The nested bootstrap draws seeds and, the same for all of them, the units under Evidence. The t-test and the permutation test see the seeds alone. A permutation p cannot be lower than its floor, "
                "which the number of seeds sets.</p>\n";
     return section("primary", "Primary comparisons", content, tag);
   }
@@ -384,7 +395,7 @@ class Page {
 
   static std::string range(const statistics::Interval& interval) { return html_number(interval.estimate) + " (" + html_number(interval.low) + " to " + html_number(interval.high) + ")"; }
 
-  static bool has_fit(const Efficiency& e) { return e.fit.fit.problem != statistics::JointFit::Problem::kTooFewAmounts; }
+  static bool has_fit(const Efficiency& e) { return !e.fit.fit.coefficients.empty() && e.fit.fit.problem != statistics::JointFit::Problem::kTooFewAmounts; }
 
   static std::string single_runs_note() { return "<span class=\"range\">one run at some amounts: too narrow</span>"; }
 

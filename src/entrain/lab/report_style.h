@@ -79,7 +79,7 @@ summary { cursor: pointer; font-weight: 600; padding: 0.3rem 0; }
 footer { margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--rule); color: var(--muted); font-size: 0.86rem; }
 @media print {
   @page { margin: 16mm 14mm; }
-  body { font-size: 10pt; }
+  html { font-size: 9.5pt; }
   .page { max-width: none; padding: 0; }
   nav { display: none; }
   h2 { margin-top: 1.6rem; }
@@ -87,11 +87,12 @@ footer { margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--rule
   tr, .plot, .cautions, blockquote { break-inside: avoid; }
   .scroll, pre { overflow: visible; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--rule); background: none; font-size: 7.5pt; }
-  table { font-size: 7.2pt; min-width: 0; width: 100%; }
-  th, td { padding-right: 0.5em; }
-  thead th { min-width: 0; font-size: 7pt; }
-  tbody th { position: static; min-width: 0; }
-  .text, .error { min-width: 0; }
+  table { font-size: 6.3pt; min-width: 0; width: 100%; }
+  th, td { padding-right: 0.45em; overflow-wrap: break-word; }
+  thead th { min-width: 0; font-size: 6.1pt; }
+  tbody th { position: static; min-width: 8em; overflow-wrap: anywhere; }
+  .text, .error { min-width: 5.5em; overflow-wrap: break-word; }
+  .plot { max-width: 100mm !important; }
   .number, .range, .time, .edge, .tag { white-space: normal; }
   .panels { grid-template-columns: 1fr 1fr; }
   details::details-content { content-visibility: visible; block-size: auto; }
