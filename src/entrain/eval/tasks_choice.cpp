@@ -73,9 +73,23 @@ std::vector<Part> read_piqa(const fs::path& folder, int64_t) {
   return {{.group = "", .questions = std::move(out)}};
 }
 
+/// As the harness cleans queries and endings: "[...]" goes, and the double space it leaves.
+std::string hellaswag_cleaned(std::string_view text) {
+  std::string out = replaced(stripped(text), " [title]", ". ");
+  for (size_t open = out.find('['); open != std::string::npos; open = out.find('[', open)) {
+    const size_t close = out.find_first_of("]\n", open);
+    if (close == std::string::npos || out[close] == '\n') {
+      ++open;
+    } else {
+      out.erase(open, close + 1 - open);
+    }
+  }
+  return replaced(out, "  ", " ");
+}
+
 /// The harness' query from the plain text: ". " for each "[title]" (here ".. "), and the unfinished last sentence capitalised.
 std::string hellaswag_query(const std::string& line) {
-  std::string text = replaced(line, ".. ", ". ");
+  std::string text = hellaswag_cleaned(replaced(line, ".. ", ". "));
   if (text.empty() || std::string_view(".?!").find(text.back()) != std::string_view::npos) return text;
   size_t begin = text.rfind(". ");
   if (begin == std::string::npos) begin = text.find(": ");
@@ -88,7 +102,8 @@ std::vector<Part> read_hellaswag(const fs::path& folder, int64_t) {
   std::error_code ignored;
   if (!fs::exists(folder / "hellaswag_val_part1.txt", ignored)) {
     for (const Record& record : read_jsonl(files_ending(folder, ".jsonl").front())) {
-      Question question{numbered(out), record.text("query"), record.texts("choices")};
+      Question question{numbered(out), hellaswag_cleaned(record.text("query")), record.texts("choices")};
+      for (std::string& choice : question.choices) choice = hellaswag_cleaned(choice);
       question.gold = checked_gold(record, record.integer("gold"), question.choices.size());
       out.push_back(std::move(question));
     }
@@ -103,7 +118,7 @@ std::vector<Part> read_hellaswag(const fs::path& folder, int64_t) {
         throw Error(ErrorKind::kData, place + " does not begin an item of six lines: context, index 0 to 3, four endings", "docs/tasks.md gives the format of every set");
       }
       Question question{numbered(out), hellaswag_query(lines[i]), {}, lines[i + 1][0] - '0'};
-      for (size_t k = 2; k < 6; ++k) question.choices.emplace_back(stripped(replaced(lines[i + k], ".. ", ". ")));
+      for (size_t k = 2; k < 6; ++k) question.choices.push_back(hellaswag_cleaned(replaced(lines[i + k], ".. ", ". ")));
       out.push_back(std::move(question));
     }
   }
