@@ -92,7 +92,8 @@ def blimp(paradigm):
 
 def crows_pairs():
     with open(DATA / "crows_pairs/crows_pairs_anonymized.csv", newline="") as file:
-        return [row for _, row in zip(range(N), csv.DictReader(file))]
+        # Without the nameless column: the harness would take the empty prompt for its name.
+        return [{key: value for key, value in row.items() if key} for _, row in zip(range(N), csv.DictReader(file))]
 
 
 def mmlu(subject, split):
@@ -124,7 +125,7 @@ REFERENCES = {
 METRICS = {"arc_easy": ["acc", "acc_norm"], "piqa": ["acc", "acc_norm"], "hellaswag": ["acc", "acc_norm"], "openbookqa": ["acc", "acc_norm"], "winogrande": ["acc"],
            "commonsense_qa": ["acc"], "copa": ["acc"], "lambada_openai": ["perplexity", "acc"], "simple_arithmetic": ["acc"], "crows_pairs": ["likelihood_diff", "pct_stereotype"],
            "bbq": ["acc", "accuracy_amb", "accuracy_disamb", "amb_bias_score", "disamb_bias_score"]}
-CASES = [*((name, None) for name in REFERENCES if name != "gsm8k"), ("arc_easy", 3), ("mmlu", 2), ("gsm8k", 2)]
+CASES = [*((name, None) for name in REFERENCES if name != "gsm8k"), ("arc_easy", 3), ("mmlu", 5), ("gsm8k", 2)]
 
 
 # -- The model -----------------------------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ CASES = [*((name, None) for name in REFERENCES if name != "gsm8k"), ("arc_easy",
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """Trained on solved problems of the sets' training parts, so that it writes numbers after ####; V=2000, T=512."""
+    """Trained on solved problems of the sets' training parts, so that it writes numbers after ####; C=128 L=3 T=640 V=2000."""
     folder = tmp_path_factory.mktemp("tasks")
     text = [f"Question: {row['question']}\nAnswer: {row['answer']}\n\n" for row in lines("gsm8k/train.jsonl", 900)]
     text += [f"{row['query']} {row['choices'][row['gold']]}\n\n" for row in lines("arc_easy/train.jsonl", 900)]
@@ -140,8 +141,8 @@ def checkpoint(tmp_path_factory):
     entrain("tokenizer", "train", "--text", folder / "text.txt", "--vocab-size", 2000, "--out", folder / "tokenizer.json")
     entrain("data", "prepare", "--text", folder / "text.txt", "--tokenizer", folder / "tokenizer.json", "--out", folder / "data")
     recipe = write_recipe(folder / "recipe.toml", folder / "data", {
-        "model.width": 96, "model.layers": 2, "model.heads": 4, "model.kv_heads": 2, "model.context": 512, "model.family": "llama", "train.rows": 4, "train.threads": 2,
-        "train.seed": 5, "optimizer.lr": 1e-2, "budget.steps": 120})
+        "model.width": 128, "model.layers": 3, "model.heads": 4, "model.kv_heads": 2, "model.context": 640, "model.family": "llama", "train.rows": 4, "train.threads": 2,
+        "train.seed": 5, "optimizer.lr": 4e-3, "budget.steps": 400})
     entrain("train", recipe, "--run", folder / "run")
     return checkpoints(folder / "run")[-1]
 
@@ -245,11 +246,11 @@ def test_items_are_the_harness_items(name, shots, ours, harness):
 
 def check_generation(result, mine, metrics, samples, task, lm):
     by_filter = {kind: {s["doc_id"]: s for s in samples if s["filter"] == kind} for kind in ("strict-match", "flexible-extract")}
-    n_found, n_distinct = {kind: 0 for kind in by_filter}, set()
+    n_found, distinct = {kind: 0 for kind in by_filter}, set()
     for i, item in enumerate(mine):
         generated, *filtered = item["texts"]
         assert generated == by_filter["strict-match"][i]["resps"][0][0]
-        n_distinct.add(generated)
+        distinct.add(generated)
         for k, kind in enumerate(("strict-match", "flexible-extract")):
             sample = by_filter[kind][i]
             assert filtered[k] == sample["filtered_resps"][0]
@@ -263,7 +264,9 @@ def check_generation(result, mine, metrics, samples, task, lm):
         instance.arguments = (instance.args[0], " " + instance.doc["answer"])
         ((ll, _),) = lm.loglikelihood([instance], disable_tqdm=True)
         assert item["log_likelihoods"][0] == pytest.approx(ll, abs=1e-3)
-    print(f"gsm8k: {len(mine)} texts equal, {len(n_distinct)} different ones; filters found {n_found}")
+    # A filter that never finds anything would be equal for the wrong reason.
+    assert len(distinct) > 10 and n_found["strict-match"] >= 2 and n_found["flexible-extract"] >= 2, (distinct, n_found)
+    print(f"gsm8k: {len(mine)} texts equal, {len(distinct)} different ones; filters found {n_found}")
 
 
 def test_group_metrics(ours, harness):
