@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -133,16 +134,20 @@ CASES = [*((name, None) for name in REFERENCES if name != "gsm8k"), ("arc_easy",
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """Trained on solved problems of the sets' training parts, so that it writes numbers after ####; C=128 L=3 T=640 V=2000."""
+    """Trained on questions of the sets' training parts, so that it writes numbers after ####; C=128 L=3 T=640 V=2000."""
     folder = tmp_path_factory.mktemp("tasks")
-    text = [f"Question: {row['question']}\nAnswer: {row['answer']}\n\n" for row in lines("gsm8k/train.jsonl", 900)]
-    text += [f"{row['query']} {row['choices'][row['gold']]}\n\n" for row in lines("arc_easy/train.jsonl", 900)]
+    # Solutions of one form, so that a small model soon gets to a number; which one depends on the question.
+    text = []
+    for i, row in enumerate(lines("gsm8k/train.jsonl", 1500)):
+        a, b, *_ = [*re.findall(r"\d+", row["question"]), "1", "2"]
+        text.append(f"Question: {row['question'][-200:]}\nAnswer: {('They have', 'There are', 'So it is')[i % 3]} {a} + {b} = {int(a) + int(b)}.\n#### {int(a) + int(b)}\n\n")
+    text += [f"{row['query']} {row['choices'][row['gold']]}\n\n" for row in lines("arc_easy/train.jsonl", 300)]
     (folder / "text.txt").write_text("".join(text))
     entrain("tokenizer", "train", "--text", folder / "text.txt", "--vocab-size", 2000, "--out", folder / "tokenizer.json")
     entrain("data", "prepare", "--text", folder / "text.txt", "--tokenizer", folder / "tokenizer.json", "--out", folder / "data")
     recipe = write_recipe(folder / "recipe.toml", folder / "data", {
         "model.width": 128, "model.layers": 3, "model.heads": 4, "model.kv_heads": 2, "model.context": 640, "model.family": "llama", "train.rows": 4, "train.threads": 2,
-        "train.seed": 5, "optimizer.lr": 4e-3, "budget.steps": 400})
+        "train.seed": 5, "optimizer.lr": 4e-3, "budget.steps": 300})
     entrain("train", recipe, "--run", folder / "run")
     return checkpoints(folder / "run")[-1]
 
@@ -265,7 +270,7 @@ def check_generation(result, mine, metrics, samples, task, lm):
         ((ll, _),) = lm.loglikelihood([instance], disable_tqdm=True)
         assert item["log_likelihoods"][0] == pytest.approx(ll, abs=1e-3)
     # A filter that never finds anything would be equal for the wrong reason.
-    assert len(distinct) > 10 and n_found["strict-match"] >= 2 and n_found["flexible-extract"] >= 2, (distinct, n_found)
+    assert len(distinct) > 3 and min(n_found.values()) > 5, (distinct, n_found)
     print(f"gsm8k: {len(mine)} texts equal, {len(distinct)} different ones; filters found {n_found}")
 
 
