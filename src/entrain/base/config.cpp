@@ -173,6 +173,15 @@ Document Document::parse(std::string_view toml, const std::string& name) {
   return document;
 }
 
+std::string Document::to_toml_without(const Document& defaults) const {
+  std::string text;
+  for (const auto& [key, entry] : entries_) {
+    const auto held = defaults.entries_.find(key);
+    if (held == defaults.entries_.end() || held->second.value != entry.value) text += key + " = " + config::to_text(entry.value) + "\n";
+  }
+  return text;
+}
+
 Document Document::load(const fs::path& path) { return parse(read_file(path), path.string()); }
 
 void Document::set(const std::string& assignment) {

@@ -42,6 +42,9 @@ class Document {
   /// Removes and returns the entries of [section].
   Document take_section(const std::string& section);
 
+  /// One "key = value" line an entry that `defaults` lacks or holds with another value; in the order of the keys. Keys added to a
+  /// later version thus leave the text as it was.
+  std::string to_toml_without(const Document& defaults) const;
   void erase(const std::string& key) { entries_.erase(key); }
   /// Sets one key to a value.
   void set(const std::string& key, Value value) { entries_[key] = {std::move(value), 0}; }

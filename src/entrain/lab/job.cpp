@@ -138,7 +138,7 @@ std::string Job::key() const {
   neutral.data.path.clear();
   neutral.train.threads = 0;
   neutral.checkpoint = {};
-  std::string text = neutral.to_toml() + data_checksum(*this) + scoring.split + "\n" + std::to_string(scoring.block_tokens) + "\n" + std::to_string(scoring.task_limit) + "\n" +
+  std::string text = to_text(neutral) + data_checksum(*this) + scoring.split + "\n" + std::to_string(scoring.block_tokens) + "\n" + std::to_string(scoring.task_limit) + "\n" +
                      scoring.prompt + "\n" + std::to_string(scoring.sample_tokens) + "\n";
   for (const std::string& task : scoring.tasks) text += task + "\n";
   return to_hex(checksum(text));

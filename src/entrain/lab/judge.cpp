@@ -175,7 +175,7 @@ Comparison compare_arms(const Plan& plan, const std::string& arm, const BySeed& 
     c.permutation_p = flips.p;
     c.permutation_floor = flips.smallest_p;
     c.rule_p = c.t_test->p;
-    if (d.effect > 0) {
+    if (d.effect > 0 && metric == d.metric) {  // the effect is in that metric's unit
       const auto equivalence = statistics::equivalence_test(differences, -d.effect, d.effect, d.alpha);
       c.equivalence_p = equivalence.p;
       if (d.rule == "equivalent") c.rule_p = equivalence.p;

@@ -47,14 +47,6 @@ std::string grid_to_toml(const Grid& grid) {
   return text;
 }
 
-/// Sections of a recipe with dotted keys, for a table of overrides.
-std::string recipe_as_keys(const train::Recipe& recipe) {
-  const config::Document document = config::Document::parse(recipe.to_toml(), "recipe");
-  std::string text;
-  for (const auto& [key, entry] : document.entries()) text += key + " = " + config::to_text(entry.value) + "\n";
-  return text;
-}
-
 void check_metrics(const Plan& plan, std::vector<std::string>& problems) {
   std::set<std::string> seen;
   for (const std::string& metric : plan.declared()) {
@@ -262,16 +254,17 @@ Plan Plan::from(config::Document document, const fs::path& folder) {
 Plan Plan::load(const fs::path& path) { return from(config::Document::load(path), path.parent_path()); }
 
 std::string Plan::to_toml() const {
-  Plan copy = *this;
-  config::Binder binder;
+  Plan copy = *this, defaults;
+  config::Binder binder, default_binder;
   bind(binder, copy);
-  std::string text = binder.to_toml();
+  bind(default_binder, defaults);
+  std::string text = config::Document::parse(binder.to_toml(), "plan").to_toml_without(config::Document::parse(default_binder.to_toml(), "plan"));
   for (const auto& [arm_name, grid] : grids) text += "\n[tune.arms.\"" + arm_name + "\"]\n" + grid_to_toml(grid);
   if (!proxy.entries().empty()) {
     text += "\n[tune.proxy]\n";
     for (const auto& [key, entry] : proxy.entries()) text += key + " = " + config::to_text(entry.value) + "\n";
   }
-  for (const Arm& a : arms) text += "\n[arms.\"" + a.name + "\"]\n" + recipe_as_keys(a.recipe);
+  for (const Arm& a : arms) text += "\n[arms.\"" + a.name + "\"]\n" + to_text(a.recipe);
   return text;
 }
 
@@ -368,6 +361,10 @@ train::Recipe matched(const Plan& plan, const train::Recipe& recipe, double shar
 }
 
 double final_multiplier(const train::Recipe& recipe) { return train::lr_multiplier(recipe.schedule, 1.0, 1.0); }
+
+std::string to_text(const train::Recipe& recipe) {
+  return config::Document::parse(recipe.to_toml(), "recipe").to_toml_without(config::Document::parse(train::Recipe{}.to_toml(), "recipe"));
+}
 
 std::string to_text(const Trial& trial) {
   std::string text;

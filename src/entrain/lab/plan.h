@@ -102,6 +102,8 @@ train::Recipe with(const train::Recipe& recipe, const Trial& values);
 train::Recipe matched(const Plan& plan, const train::Recipe& recipe, double share);
 /// The learning rate's multiplier at the very end of a run.
 double final_multiplier(const train::Recipe& recipe);
+/// A recipe's keys that differ from their defaults, one a line: its identity, which keys added to a later version do not change.
+std::string to_text(const train::Recipe& recipe);
 /// "lr = 0.002, wd = 0.1" for people.
 std::string to_text(const Trial& trial);
 

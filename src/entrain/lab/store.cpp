@@ -119,9 +119,11 @@ Store::Store(const fs::path& path, Mode mode) {
     if (sqlite3_open_v2(path.c_str(), &database_, flags, nullptr) != SQLITE_OK) fail(database_, "cannot open " + path.string());
     sqlite3_busy_timeout(database_, 10000);
     execute("PRAGMA foreign_keys = ON");
-    Statement version(database_, "PRAGMA user_version");
-    version.step();
-    const int64_t found = version.integer(0);
+    const int64_t found = [&] {
+      Statement version(database_, "PRAGMA user_version");
+      version.step();
+      return version.integer(0);
+    }();
     if (found != 0 && found != kSchemaVersion) {
       throw Error(ErrorKind::kData, path.string() + " has schema " + std::to_string(found) + ", this program knows " + std::to_string(kSchemaVersion), "move it away: it is filled again from results/");
     }
