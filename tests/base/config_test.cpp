@@ -93,7 +93,7 @@ TEST(Config, NamesThePlaceOfASyntaxError) {
       expect_contains(error.what(), place);
     }
   }
-  for (const std::string text : {"a = 2020-01-01", "a = [\"x\"]", "a = [1, [2]]"}) {
+  for (const std::string text : {"a = 2020-01-01", "a = [\"x\", 1]", "a = [1, [2]]"}) {
     try {
       Document::parse(text, "t");
       FAIL() << text;

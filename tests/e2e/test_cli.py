@@ -190,39 +190,46 @@ def table(done):
 def test_compare(compared):
     _, out, done = compared
     report = json_of(done)
-    assert [arm["arm"] for arm in report["arms"]] == ["plain", "bags"] and report["seeds"] == 2 and report["match"] == "flops"
-    assert report["arms"][0]["flops"] == report["arms"][1]["flops"]
-    assert report["arms"][1]["raw_tokens"] == 1.5 * report["arms"][0]["raw_tokens"]
-    pair = report["pairs"][0]
-    assert pair["difference"] == pytest.approx(report["arms"][1]["nats_per_token"] - report["arms"][0]["nats_per_token"], abs=1e-9)
+    plain, bags = report["arms"]
+    assert [plain["arm"], bags["arm"]] == ["plain", "bags"] and plain["seeds"] == [1, 2] and report["match"] == "flops"
+    assert plain["flops"] == bags["flops"] and bags["raw_tokens"] == 1.5 * plain["raw_tokens"]
+    pair = report["comparisons"][0]
+    assert pair["declared_primary"] and pair["metric"] == "loss"
+    assert pair["difference"] == pytest.approx(bags["nats_per_token"] - plain["nats_per_token"], abs=1e-9)
     assert pair["low"] <= pair["difference"] <= pair["high"]
-    assert [point["share"] for point in report["ladder"]] == [0.5, 1.0]
+    flops = next(axis for axis in report["efficiency"] if axis["axis"] == "FLOPs")
+    assert len({point["amount"] for point in flops["points"] if point["arm"] == "plain"}) == 2
     assert json.loads((out / "report.json").read_text()) == report
     assert "\n".join(table(done)) in (out / "report.md").read_text(errors="replace")
-    assert len(table(done)) == 4 and any(word in done.stderr.decode(errors="replace") for word in ("beats", "does not pay", "no significant difference"))
-    assert sorted(path.name for path in out.iterdir()) == ["bags", "plain", "plain-x0.5", "report.json", "report.md"]
+    assert any(word in done.stderr.decode(errors="replace") for word in ("beats", "does not pay", "no significant difference"))
+    assert {"results", "runs", "report", "report.json", "report.md", "lab.sqlite", "plan.toml", "plan.lock"} <= {path.name for path in out.iterdir()}
 
 
 def test_compare_again_trains_nothing(compared):
     recipe, out, done = compared
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and not path.name.startswith("report.")}
+    before = {path: path.stat().st_mtime_ns for folder in ("results", "runs") for path in (out / folder).rglob("*") if path.is_file()}
     again = entrain("compare", recipe, "--out", out, "--seeds", 2, "--json")
     assert again.stdout == done.stdout and table(again) == table(done)
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and not path.name.startswith("report.")} == before
+    assert {path: path.stat().st_mtime_ns for folder in ("results", "runs") for path in (out / folder).rglob("*") if path.is_file()} == before
+
+
+def without_time(report):
+    for arm in report["arms"]:
+        arm.pop("seconds")
+    report.pop("first_result_at")
+    report.pop("cautions")
+    report["efficiency"] = [axis for axis in report["efficiency"] if axis["axis"] != "seconds"]
+    return report
 
 
 def test_compare_goes_on_where_it_was_stopped(compared, tmp_path):
     recipe, out, done = compared
     shutil.copytree(out, tmp_path / "out")
-    shutil.rmtree(tmp_path / "out" / "bags" / "seed-2")
-    shutil.rmtree(tmp_path / "out" / "plain-x0.5")
-    (tmp_path / "out" / "report.json").unlink()
+    for name in ("bags/seed-2", "plain-x0.5/seed-1"):
+        shutil.rmtree(tmp_path / "out" / "runs" / name)
+        (tmp_path / "out" / "results" / f"{name}.json").unlink()
     again = json_of(entrain("compare", recipe, "--out", tmp_path / "out", "--seeds", 2, "--json"))
-    before = json_of(done)
-    for report in (again, before):
-        for arm in report["arms"]:
-            arm.pop("seconds")
-    assert again == before
+    assert without_time(again) == without_time(json_of(done))
 
 
 def test_compare_refuses_other_recipes_and_single_arms(compared, data, tmp_path):

@@ -76,7 +76,7 @@ struct Result {
   int64_t seed = 0;
   double share = 1.0;
   int64_t round = 0, trial = -1;
-  Trial values;
+  Trial values = {};
   std::string recipe;                       ///< TOML
   std::string split, data;                  ///< which text was scored; checksum of all of the run's text
   train::RunState state;
