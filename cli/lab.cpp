@@ -309,7 +309,7 @@ lab::Judgement report_lab(const fs::path& lab, const std::vector<std::string>& c
   const auto lock = lab::read_lock(lab / "plan.lock");
   const std::vector<lab::Result> results = lab::read_results(lab);
   const lab::Judgement judgement = lab::judge(plan, results, lock ? lock->frozen_at : "");
-  lab::write_report({.judgement = judgement, .runs = rows_of(lab, results), .plan_toml = plan.to_toml(), .commands = commands, .machine = results.empty() ? "" : results.front().machine}, lab / "report");
+  lab::write_report({.judgement = judgement, .runs = rows_of(lab, results), .plan_toml = plan.to_toml(), .commands = commands, .machine = results.empty() ? "" : results.front().machine, .confidence = 1 - plan.decision.alpha}, lab / "report");
   write_file(lab / "report.md", judgement.to_markdown());
   write_file(lab / "report.json", judgement.to_json() + "\n");
   return judgement;

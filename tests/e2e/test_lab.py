@@ -60,7 +60,7 @@ def test_plan_prints_costs_and_freezes(data, tmp_path):
 def test_run_report_status_export(finished):
     plan, out = finished
     report = json.loads(entrain("lab", "report", out, "--json").stdout)
-    assert (out / "report" / "index.html").read_text().startswith("<!DOCTYPE html>")
+    assert (out / "report" / "index.html").read_text().lower().startswith("<!doctype html>")
     assert [arm["arm"] for arm in report["arms"]] == ["plain", "bags"] and all(arm["tuned"] for arm in report["arms"])
     assert report["comparisons"][0]["seeds"] == 2 and report["decision"]
     status = json.loads(entrain("lab", "status", out, "--json").stdout)
