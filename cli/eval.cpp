@@ -163,7 +163,7 @@ void eval_tasks(const Options& options, const model::Transformer& model, const t
 }
 
 void run_eval(const Options& options) {
-  if (options.text.empty() == options.tasks.empty()) throw Error(ErrorKind::kUsage, "eval needs either --text or --tasks", "--text FILE, or --tasks NAME,... --data DIR");
+  if (options.text.empty() == options.tasks.empty()) throw Error(ErrorKind::kUsage, "eval needs either --text or --tasks", "--text FILE, or --tasks NAME,... --data DIR; entrain eval --help says more");
   if (!options.tasks.empty() && options.data.empty()) throw Error(ErrorKind::kUsage, "--tasks needs --data", "--data names the folder that holds a folder for each set");
   if (options.tasks != std::vector<std::string>{"all"}) {
     for (const std::string& name : options.tasks) eval::find_task(name);

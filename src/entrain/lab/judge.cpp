@@ -13,7 +13,6 @@
 namespace entrain::lab {
 namespace {
 
-constexpr double kDecayed = 0.11;
 constexpr size_t kEnoughDocuments = 50;  // from here on documents themselves are resampled
 
 [[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
@@ -132,7 +131,7 @@ ArmSummary summarise(const Plan& plan, const Arm& arm, const BySeed& runs) {
 }
 
 void check_comparable(const std::string& a, const Result& x, const std::string& b, const Result& y) {
-  if ((x.final_multiplier <= kDecayed) != (y.final_multiplier <= kDecayed)) {
+  if (is_decayed(x.final_multiplier) != is_decayed(y.final_multiplier)) {
     throw Error(ErrorKind::kUsage, format("%s ended at %.0f %% of its peak learning rate and %s at %.0f %%: a run that has not decayed looks worse than it is, so they cannot be compared", a.c_str(),
                                           100 * x.final_multiplier, b.c_str(), 100 * y.final_multiplier), "give both a full decay and run the lab again");
   }

@@ -12,7 +12,6 @@
 namespace entrain::lab {
 namespace {
 
-constexpr double kDecayed = 0.11;         // a run that ends at a tenth of its peak rate counts as decayed
 constexpr double kBudgetTolerance = 0.02;
 
 [[noreturn]] void fail(const std::vector<std::string>& problems) {
@@ -107,7 +106,7 @@ void check_decay(const Plan& plan, std::vector<std::string>& problems) {
   const double reference = final_multiplier(plan.reference().recipe);
   for (const Arm& arm : plan.arms) {
     const double end = final_multiplier(arm.recipe);
-    if ((end <= kDecayed) == (reference <= kDecayed)) continue;
+    if (is_decayed(end) == is_decayed(reference)) continue;
     char text[512];
     std::snprintf(text, sizeof text, "arm %s ends at %.0f %% of its peak learning rate, %s at %.0f %%: a run that has not decayed looks worse than the same run decayed, so the difference would tell of the schedule alone; "
                   "give both a full decay ([schedule])", arm.name.c_str(), 100 * end, plan.lab.reference.c_str(), 100 * reference);

@@ -100,6 +100,8 @@ train::Recipe with(const train::Recipe& recipe, const Trial& values);
 /// The arm's recipe with the budget that holds `plan.lab.match` equal to the reference's, times `share`.
 /// Throws Error{kUsage} where rounding to whole steps leaves a difference above 2 %.
 train::Recipe matched(const Plan& plan, const train::Recipe& recipe, double share);
+/// A run that ends at a tenth of its peak learning rate, or below, counts as decayed.
+inline bool is_decayed(double multiplier) { return multiplier <= 0.1 + 1e-9; }
 /// The learning rate's multiplier at the very end of a run.
 double final_multiplier(const train::Recipe& recipe);
 /// A recipe's keys that differ from their defaults, one a line: its identity, which keys added to a later version do not change.
