@@ -12,8 +12,9 @@ ALLOWED = {
     "ops": {"base"},
     "superposition": {"base"},
     "model": {"ops", "base"},
+    "entanglement": {"model", "ops", "base"},
     "eval": {"model", "ops", "text", "statistics", "base"},
-    "train": {"model", "superposition", "eval", "text", "ops", "base"},
+    "train": {"model", "superposition", "entanglement", "eval", "text", "ops", "base"},
     "lab": {"train", "eval", "model", "text", "statistics", "base"},
 }
 INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
