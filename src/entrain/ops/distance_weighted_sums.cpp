@@ -4,6 +4,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <limits>
+
 #include "entrain/ops/dispatch.h"
 #include "entrain/ops/pairs_reference.h"
 

@@ -43,11 +43,14 @@ std::tuple<Tensor, Tensor> pair_softmax_forward(const Tensor& q, const Tensor& k
   const auto options = q.options().dtype(widen(q).scalar_type());
   Tensor lse = at::empty({q.size(0), q.size(1)}, options), mean = with_mean ? at::empty_like(lse) : Tensor();
   for_each_block(q, k, temperature, {offset, q_labels, k_labels}, [&](int64_t g, int64_t begin, int64_t n_rows, const Scores& scores) {
-    const Tensor masked = scores.for_softmax(), rows_lse = masked.logsumexp(1);
-    lse.select(0, g).narrow(0, begin, n_rows).copy_(rows_lse);
+    const Tensor masked = scores.for_softmax(), top = masked.amax(1, /*keepdim=*/true);
+    const Tensor shift = top.masked_fill(top.isinf(), 0);  // rows without pairs
+    const Tensor e = (masked - shift).exp_(), sum = e.sum(1);
+    lse.select(0, g).narrow(0, begin, n_rows).copy_(shift.squeeze(1) + sum.log());
     if (!with_mean) return;
-    const Tensor p = (masked - rows_lse.unsqueeze(1)).exp_().masked_fill_(scores.left_out, 0);
-    mean.select(0, g).narrow(0, begin, n_rows).copy_(p.mul_(scores.s).sum(1));
+    // Of s - max, not s: a sum of probabilities that is off by a rounding would be multiplied by it.
+    const Tensor mean_above = (scores.s - shift).mul_(e).sum(1) / sum.masked_fill(sum == 0, 1);
+    mean.select(0, g).narrow(0, begin, n_rows).copy_(mean_above + shift.squeeze(1));
   });
   return {lse, mean};
 }
@@ -115,6 +118,7 @@ void check(const Tensor& q, const Tensor& k, double temperature, const OptionalT
   TORCH_CHECK(q.dim() == 3 && k.dim() == 3 && q.size(0) == k.size(0) && q.size(2) == k.size(2) && q.scalar_type() == k.scalar_type() &&
                   q.is_floating_point(), "pair_softmax: q must be (G, n, d) and k (G, m, d) of one floating dtype, are ", q.sizes(), " ",
               q.scalar_type(), " and ", k.sizes(), " ", k.scalar_type());
+  TORCH_CHECK(k.size(1) > 0, "pair_softmax: there are no keys");
   TORCH_CHECK(temperature > 0, "pair_softmax: temperature must be positive, is ", temperature);
   TORCH_CHECK(q_labels.has_value() == k_labels.has_value(), "pair_softmax: labels of queries and keys come together");
   const auto fits = [](const OptionalTensor& labels, const Tensor& x) {

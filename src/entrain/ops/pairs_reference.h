@@ -21,7 +21,7 @@ struct LeftOut {
 std::tuple<Tensor, Tensor> pair_softmax_forward(const Tensor& q, const Tensor& k, double temperature, std::optional<int64_t> offset,
                                                 const std::optional<Tensor>& q_labels, const std::optional<Tensor>& k_labels, bool with_mean);
 /// With the gradients a of lse and b of mean, dL/ds_ij = P_ij (a_i + b_i (1 + s_ij - mean_i)). b and mean are none together.
-/// Returns the gradients of q and k, each undefined where grad_mask says no.
+/// Returns the gradients of q and k, each undefined where grad_mask says no; where q and k are one tensor, they may come added up as q's.
 std::tuple<Tensor, Tensor> pair_softmax_backward(const Tensor& lse_grad, const std::optional<Tensor>& mean_grad, const Tensor& q,
                                                  const Tensor& k, double temperature, std::optional<int64_t> offset,
                                                  const std::optional<Tensor>& q_labels, const std::optional<Tensor>& k_labels,

@@ -73,4 +73,28 @@ struct AttentionGradTask {
 void attention_forward(const AttentionTask& task);
 void attention_backward(const AttentionTask& task, const AttentionGradTask& grads);
 
+/// One group of pairs, s_ij = scale * query_i . key_j; rows of `width` are contiguous. Left out: j = i + offset, and equal labels.
+struct PairTask {
+  const float *queries, *keys;
+  int64_t n_keys, width;
+  float scale;
+  bool has_offset;
+  int64_t offset;
+  const int64_t *query_labels, *key_labels;  ///< or null
+};
+
+/// lse and, unless null, mean: one a query. Of the queries [begin, end), as in all that follows.
+void pair_softmax_forward(const PairTask& task, int64_t begin, int64_t end, float* lse, float* mean);
+
+/// dL/ds_ij = e^(s_ij - lse_i) (level_i + slope_i s_ij) for softmaxes over j; lse is +inf where there are no pairs.
+struct PairSlopes {
+  const float* lse = nullptr;    ///< null where there are no such softmaxes
+  const float* level = nullptr;
+  const float* slope = nullptr;  ///< null where all are 0
+};
+
+/// grad: rows of the queries, the gradient through the softmaxes of the queries and of the keys (those over i), at least one of them;
+/// with both, slopes are given for both or none.
+void pair_softmax_backward(const PairTask& task, const PairSlopes& by_query, const PairSlopes& by_key, int64_t begin, int64_t end, float* grad);
+
 }  // namespace entrain::ops::cpu
