@@ -97,4 +97,18 @@ struct PairSlopes {
 /// with both, slopes are given for both or none.
 void pair_softmax_backward(const PairTask& task, const PairSlopes& by_query, const PairSlopes& by_key, int64_t begin, int64_t end, float* grad);
 
+/// Random features of one group of vectors (pairs.h), without their factor m^-1/2, and what is to be made of them; null is not made.
+struct FeatureTask {
+  const float *z, *frequencies;  ///< rows of `width`, contiguous
+  int64_t width, n_frequencies;
+  float inverse_temperature;  ///< of the positive map
+  bool is_trigonometric;
+  const float* weights = nullptr;    ///< one a vector, null meaning 1
+  const float* direction = nullptr;  ///< c, F numbers; for dots and z_grad
+  float* sum = nullptr;              ///< F: sum_i weight_i phi_i over [begin, end)
+  float* dots = nullptr;             ///< phi_i.c, one a vector
+  float* z_grad = nullptr;           ///< the gradient of sum_i weight_i phi_i.c, rows of `width`
+};
+void feature_rows(const FeatureTask& task, int64_t begin, int64_t end);
+
 }  // namespace entrain::ops::cpu
