@@ -35,10 +35,15 @@ void Config::bind(config::Binder& b) {
   b.bind("ppmi_rank", &ppmi_rank, "`ppmi`: rank of the approximation").range(1, 4096);
   b.bind("ppmi_window", &ppmi_window, "`ppmi`: tokens counted as co-occurring").range(1, 1024);
   b.bind("statistics_tokens", &statistics_tokens, "training tokens counted for `same_token` and `ppmi`").range(1, 1e12);
-  b.bind("uniformity_weight", &uniformity_weight, "`align_uniform`: weight of the spreading term").range(0, 1e6);
+  b.bind("uniformity_weight", &uniformity_weight, "`align_uniform`, `entropy_floor`, `ecf`, `sigreg`: weight of the spreading term").range(0, 1e6);
   b.bind("entropy_share", &entropy_share, "`entropy_floor`: eta, share of the largest entropy a row must keep").range(0, 1);
   b.bind("margin", &margin, "`simctg`: rho; cosines above 1 - rho are penalised").range(0, 2);
   b.bind("off_diagonal_weight", &off_diagonal_weight, "`barlow`: weight of the off-diagonal terms").range(0, 1e6);
+  b.bind("vicreg_invariance", &vicreg_invariance, "`vicreg`: weight of the distance between positives").range(0, 1e6);
+  b.bind("vicreg_variance", &vicreg_variance, "`vicreg`: weight of each coordinate's spread").range(0, 1e6);
+  b.bind("vicreg_covariance", &vicreg_covariance, "`vicreg`: weight of the correlations between coordinates").range(0, 1e6);
+  b.bind("hsic_weight", &hsic_weight, "`hsic`: weight of the states' dependence on themselves, which keeps them spread").range(0, 1e6);
+  b.bind("slices", &slices, "`sigreg`: random directions along which the states are compared with a Gaussian").range(1, 1 << 16);
   b.bind("attribute", &attribute, "file of `word<TAB>value` lines: the attribute that `attribute_hsic` makes the projection independent of");
   b.bind("attribute_weight", &attribute_weight, "`attribute_hsic`: weight of the dependence against the decorrelation").range(0, 1e6);
   b.bind("weight", &weight, "lambda, weight of the loss's gradient at the tap; 0 changes no bit of training").range(0, 1e6);

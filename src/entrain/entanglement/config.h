@@ -33,6 +33,11 @@ struct Config {
   double entropy_share = 0.7;
   double margin = 0.5;
   double off_diagonal_weight = 5e-3;
+  double vicreg_invariance = 25.0;
+  double vicreg_variance = 25.0;
+  double vicreg_covariance = 1.0;
+  double hsic_weight = 3.0;
+  int64_t slices = 64;
   std::string attribute = "";
   double attribute_weight = 1.0;
   double weight = 0.1;

@@ -1,0 +1,146 @@
+#include "entrain/entanglement/monitor.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+
+#include "entrain/entanglement/groups.h"
+#include "entrain/entanglement/losses.h"
+#include "entrain/entanglement/pair_sums.h"
+#include "entrain/entanglement/positives.h"
+#include "entrain/entanglement/ranks.h"
+#include "entrain/ops/pairs.h"
+
+namespace entrain::entanglement {
+namespace {
+
+constexpr int64_t kMostPositions = 2048;
+constexpr int64_t kEstimatePositions = 512;
+
+/// Indices of `n_wanted` of n positions at even distances.
+Tensor evenly_spaced(int64_t n, int64_t n_wanted) { return at::floor_divide(at::arange(n_wanted, at::kLong) * n, n_wanted); }
+
+double mean_cosine(const Tensor& z) {
+  const double n = static_cast<double>(z.size(0));
+  return (z.sum(0).square().sum().item<double>() - z.square().sum().item<double>()) / (n * (n - 1));
+}
+
+double effective_rank(const Tensor& z) {
+  const Tensor gram = z.size(0) < z.size(1) ? at::mm(z, z.t()) : at::mm(z.t(), z);
+  const Tensor values = at::linalg_eigvalsh(gram).clamp_min(0), shares = values / values.sum().clamp_min(1e-30);
+  return std::exp(-at::xlogy(shares, shares).sum().item<double>());
+}
+
+/// log of the mean over i != j of e^(z_i.z_j / temperature), exactly unless `config` says otherwise. z: (n, d).
+double log_mean_kernel(const Tensor& z, Config config, const Context& context) {
+  config.scope = "batch";
+  return log_pair_mean(z.unsqueeze(0), config, context).item<double>();
+}
+
+void read_entropies(const Tensor& z, double temperature, Reading& reading) {
+  const ops::PairSoftmax softmax = ops::pair_softmax(z.unsqueeze(0), z.unsqueeze(0), temperature, 0);
+  const Tensor entropies = ((softmax.lse - softmax.mean) / std::log(static_cast<double>(z.size(0) - 1))).squeeze(0);
+  reading.entropy_mean = entropies.mean().item<double>();
+  reading.entropy_p5 = at::quantile(entropies, 0.05).item<double>();
+  reading.entropy_p95 = at::quantile(entropies, 0.95).item<double>();
+}
+
+double estimate_error(const Tensor& z, int64_t n_candidates, Config config, const Context& context) {
+  const PairSums way = choose_pairs(config, n_candidates);
+  if (way == PairSums::kExact) return 0;
+  // With `fft`, the same features without the weights.
+  config.pairs = way == PairSums::kPositiveFeatures ? "positive_features" : "random_features";
+  const double estimated = log_mean_kernel(z, config, context);
+  config.pairs = "exact";
+  return std::abs(std::exp(estimated - log_mean_kernel(z, config, context)) - 1);
+}
+
+void read_projection(const Tensor& projection, Reading& reading) {
+  const Tensor squares = at::linalg_svdvals(projection.to(at::kFloat)).square();
+  const double total = squares.sum().item<double>();
+  reading.head_norm = std::sqrt(total);
+  reading.head_top_share = total > 0 ? squares[0].item<double>() / total : 0;
+}
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g", value);
+  return text;
+}
+
+}  // namespace
+
+Reading read(const Tensor& h, const Tensor& projection, const Config& config, const Context& context) {
+  const at::NoGradGuard no_grad;
+  Reading reading;
+  const int64_t n = h.size(0) * h.size(1);
+  reading.width = projection.size(0);
+  read_projection(projection, reading);
+  if (n < 3) return reading;
+  Context alone = context;
+  alone.ranks = nullptr;
+  const Tensor states = h.reshape({n, h.size(2)}).to(at::kFloat), all = unit_vectors(at::linear(states, projection.to(at::kFloat)));
+  const auto positives = make_positives(config, alone);
+  reading.alignment = alignment(all, alone, *positives).item<double>();
+  reading.positive_share = positives->share();
+
+  const Tensor chosen = evenly_spaced(n, std::min(n, kMostPositions));
+  const Tensor z = all.index_select(0, chosen), state_directions = unit_vectors(states.index_select(0, chosen));
+  reading.mean_cosine = mean_cosine(z);
+  reading.effective_rank = effective_rank(z);
+  reading.state_mean_cosine = mean_cosine(state_directions);
+  reading.state_effective_rank = effective_rank(state_directions);
+  Config exact = config;
+  exact.pairs = "exact";
+  exact.temperature = 0.25;
+  reading.uniformity = log_mean_kernel(z, exact, alone) - 1 / exact.temperature;
+  read_entropies(z, config.temperature, reading);
+  constexpr std::array<double, 6> kTemperatures = {0.05, 0.1, 0.25, 0.5, 1.0, 2.0};
+  reading.soft_nearest_neighbour = soft_nearest_neighbour(z, context.ids.reshape({-1}).index_select(0, chosen), kTemperatures);
+  const int64_t group = config.scope == "batch" ? n * number_of(context.ranks) : h.size(1) * context.views;
+  reading.estimate_error = estimate_error(z.index_select(0, evenly_spaced(z.size(0), std::min(z.size(0), kEstimatePositions))), group, config, alone);
+  return reading;
+}
+
+std::vector<std::pair<std::string, double>> figures(const Reading& reading) {
+  return {{"mean_cosine", reading.mean_cosine},
+          {"effective_rank", reading.effective_rank},
+          {"state_mean_cosine", reading.state_mean_cosine},
+          {"state_effective_rank", reading.state_effective_rank},
+          {"uniformity", reading.uniformity},
+          {"alignment", reading.alignment},
+          {"positive_share", reading.positive_share},
+          {"entropy_p5", reading.entropy_p5},
+          {"entropy_mean", reading.entropy_mean},
+          {"entropy_p95", reading.entropy_p95},
+          {"head_norm", reading.head_norm},
+          {"head_top_share", reading.head_top_share},
+          {"soft_nearest_neighbour", reading.soft_nearest_neighbour},
+          {"estimate_error", reading.estimate_error}};
+}
+
+std::vector<std::string> alarms(const Reading& reading, double gradient_ratio, double loss, double floor) {
+  std::vector<std::string> all;
+  if (reading.mean_cosine > 0.9) {
+    all.push_back("the projected tokens have collapsed to one direction (mean cosine " + number(reading.mean_cosine) +
+                  "): lower entanglement.smoothing to 0.3 or less, raise entanglement.temperature to 0.5, or choose a loss that spreads, such as align_uniform");
+  }
+  if (reading.effective_rank < std::min(5.0, 0.8 * static_cast<double>(reading.width))) {
+    all.push_back("the projected tokens use few dimensions (effective rank " + number(reading.effective_rank) +
+                  "): raise entanglement.temperature, lower entanglement.smoothing or raise entanglement.uniformity_weight");
+  }
+  if (gradient_ratio < 1e-3 && loss - floor < 0.05 * std::max(1.0, std::abs(floor))) {
+    all.push_back("the projection satisfies the loss by itself and hardly any gradient reaches the model (ratio " + number(gradient_ratio) + ", loss " + number(loss) +
+                  " near its floor): lower entanglement.head_lr, or choose a loss with positives");
+  }
+  if (reading.estimate_error > 0.2) {
+    all.push_back("the estimated sums over pairs are " + number(100 * reading.estimate_error) +
+                  " % off: raise entanglement.frequencies or entanglement.temperature, or set entanglement.pairs = \"exact\"");
+  }
+  return all;
+}
+
+}  // namespace entrain::entanglement

@@ -1,0 +1,45 @@
+#pragma once
+// Whether the projected space is alive: collapse, an idle projection and poor estimates show here before they show in the loss.
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "entrain/base/tensor.h"
+#include "entrain/entanglement/config.h"
+#include "entrain/entanglement/context.h"
+
+namespace entrain::entanglement {
+
+/// Measured on evenly spaced positions, at most 2,048, of this rank alone. z = v / |v|.
+struct Reading {
+  int64_t width = 0;                  ///< d, no figure
+  double mean_cosine = 0;             ///< of z_i and z_j, i != j; 1 is collapse
+  double effective_rank = 0;          ///< e^H of the normalised eigenvalues of z^T z (not centred), 1 to d (Roy & Vetterli, EUSIPCO 2007, of squares)
+  double state_mean_cosine = 0;       ///< the same of the states h
+  double state_effective_rank = 0;    ///< 1 to C
+  double uniformity = 0;              ///< log mean_{i != j} e^(-2 |z_i - z_j|^2), 0 at collapse (arXiv 2005.10242)
+  double alignment = 0;               ///< mean |z_i - z_j|^2 over positives, of all positions
+  double positive_share = 0;          ///< of positions that have a positive
+  double entropy_p5 = 0;              ///< quantiles and mean over i of H(P_i) / log(n - 1) at the configured temperature
+  double entropy_mean = 0;
+  double entropy_p95 = 0;
+  double head_norm = 0;               ///< |W|_F
+  double head_top_share = 0;          ///< the largest singular value's square over the sum of all, 1/d to 1
+  double soft_nearest_neighbour = 0;  ///< of z by token, lowest over a grid of temperatures; low: tokens stay apart
+  double estimate_error = 0;          ///< |estimated - exact| / exact of mean_{i != j} e^(z_i.z_j / tau) on at most 512 positions; 0 where pairs are exact
+};
+
+/// h: (B, T, C); projection: (d, C). No gradient is recorded; no rank waits for another.
+Reading read(const Tensor& h, const Tensor& projection, const Config& config, const Context& context);
+
+/// Name and value of each, "mean_cosine" and so on.
+std::vector<std::pair<std::string, double>> figures(const Reading& reading);
+
+/// One sentence for each thing that has gone wrong and what to change: mean cosine above 0.9, effective rank below 5 (below 0.8 d for smaller d),
+/// gradient_ratio (side loss's gradient over the language model's at the tap) below 1e-3 with `loss` within 5 % of a nat or of |floor| of
+/// `floor` (loss_floor()), estimates more than 20 % off.
+std::vector<std::string> alarms(const Reading& reading, double gradient_ratio, double loss, double floor);
+
+}  // namespace entrain::entanglement
