@@ -1,0 +1,164 @@
+#include "entrain/entanglement/monitor.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+#include <map>
+
+#include "entrain/entanglement/losses.h"
+#include "states.h"
+
+namespace entrain::entanglement {
+namespace {
+
+constexpr int64_t kRows = 3, kPositions = 8, kAll = kRows * kPositions, kWidth = 6, kStates = 10;
+
+Context context_of(int64_t rows = kRows, int64_t positions = kPositions) {
+  Context context;
+  context.ids = integers({rows, positions}, 5, 1);
+  return context;
+}
+
+TEST(EntanglementMonitor, ReadsWhatTheMatricesSay) {
+  const Context context = context_of();
+  const Config config{.width = kWidth, .positives = "next", .temperature = 0.5};
+  const Tensor h = normal({kRows, kPositions, kStates}, 2, at::kFloat) + 0.3, w = normal({kWidth, kStates}, 3, at::kFloat);
+  const Reading reading = read(h, w, config, context);
+  const Tensor states = unit(h.view({kAll, kStates}).to(at::kDouble)), z = unit(at::mm(h.view({kAll, kStates}).to(at::kDouble), w.to(at::kDouble).t()));
+  const Tensor off = 1 - at::eye(kAll, at::kDouble), cosines = at::mm(z, z.t());
+  const double pairs = kAll * (kAll - 1.0);
+  const auto rank = [](const Tensor& x) {
+    const Tensor values = at::linalg_svdvals(x).square(), shares = values / values.sum();
+    return std::exp(-at::xlogy(shares, shares).sum().item<double>());
+  };
+  constexpr double kFloat32 = 2e-5;  // float32 rounding of sums over 24 positions, effective rank times ten
+  EXPECT_NEAR(reading.mean_cosine, (cosines * off).sum().item<double>() / pairs, kFloat32);
+  EXPECT_NEAR(reading.state_mean_cosine, (at::mm(states, states.t()) * off).sum().item<double>() / pairs, kFloat32);
+  EXPECT_NEAR(reading.effective_rank, rank(z), 10 * kFloat32);
+  EXPECT_NEAR(reading.state_effective_rank, rank(states), 10 * kFloat32);
+  const Tensor squares = at::cdist(z, z).square();
+  EXPECT_NEAR(reading.uniformity, std::log(((-2 * squares).exp() * off).sum().item<double>() / pairs), kFloat32);
+  const auto positives = make_positives(config, context);
+  EXPECT_NEAR(reading.alignment, ((matrix_of(*positives) * squares).sum(1).sum() / positives->has().sum()).item<double>(), 10 * kFloat32);
+  EXPECT_DOUBLE_EQ(reading.positive_share, (kPositions - 1.0) / kPositions);
+  const Tensor kernel = (cosines / 0.5).exp() * off, p = kernel / kernel.sum(1, true), entropy = -at::xlogy(p, p).sum(1) / std::log(kAll - 1.0);
+  EXPECT_NEAR(reading.entropy_mean, entropy.mean().item<double>(), kFloat32);
+  EXPECT_NEAR(reading.entropy_p5, at::quantile(entropy, 0.05).item<double>(), kFloat32);
+  EXPECT_NEAR(reading.entropy_p95, at::quantile(entropy, 0.95).item<double>(), kFloat32);
+  const Tensor singular = at::linalg_svdvals(w.to(at::kDouble)).square();
+  EXPECT_NEAR(reading.head_norm, w.to(at::kDouble).norm().item<double>(), 10 * kFloat32);
+  EXPECT_NEAR(reading.head_top_share, (singular[0] / singular.sum()).item<double>(), kFloat32);
+  const std::vector<double> grid = {0.05, 0.1, 0.25, 0.5, 1.0, 2.0};
+  EXPECT_NEAR(reading.soft_nearest_neighbour, soft_nearest_neighbour(z, context.ids.view(-1), grid), 10 * kFloat32);
+  EXPECT_EQ(reading.estimate_error, 0.0);
+
+  const std::vector<std::pair<std::string, double>> all = figures(reading);
+  EXPECT_EQ(all.size(), 14u);
+  const std::map<std::string, double> by_name(all.begin(), all.end());
+  EXPECT_EQ(by_name.at("effective_rank"), reading.effective_rank);
+  EXPECT_EQ(by_name.at("head_top_share"), reading.head_top_share);
+}
+
+TEST(EntanglementMonitor, ComparesEstimatesWithExactSums) {
+  const Tensor h = normal({4, 200, kStates}, 2, at::kFloat), w = normal({kWidth, kStates}, 3, at::kFloat);
+  const auto error = [&](int64_t frequencies) {
+    return read(h, w, {.width = kWidth, .temperature = 0.5, .pairs = "random_features", .frequencies = frequencies}, context_of(4, 200)).estimate_error;
+  };
+  EXPECT_GT(error(1), 0.0);
+  EXPECT_LT(error(4096), 0.05);  // sd of a pair 1/sqrt(8192) = 0.011 of a mean kernel above 0.14: below 8 % even if all pairs erred alike
+}
+
+TEST(EntanglementMonitor, LongBatchesAreSampledEvenly) {
+  // 2,050 tokens: every second one of the first, and all of the second direction.
+  Tensor h = at::zeros({2, 2050, 2});
+  h[0].select(1, 0).fill_(1);
+  h[1].select(1, 1).fill_(1);
+  const Reading reading = read(h, at::eye(2), {.width = 2}, context_of(2, 2050));
+  // Half and half: of 2,048 others, 1,023 point the same way.
+  EXPECT_NEAR(reading.mean_cosine, 1023.0 / 2047.0, 1e-5);  // float32 rounding
+  EXPECT_NEAR(reading.effective_rank, 2.0, 1e-5);
+}
+
+TEST(EntanglementMonitor, AlarmsSayWhatToChange) {
+  Reading healthy{.width = 64, .mean_cosine = 0.1, .effective_rank = 40};
+  EXPECT_TRUE(alarms(healthy, 0.1, 2.0, 0.0).empty());
+  EXPECT_TRUE(alarms(healthy, 1e-4, 2.0, 0.0).empty());       // far from the floor
+  EXPECT_TRUE(alarms(healthy, 1e-4, -50.0, -INFINITY).empty());  // no floor is known
+  const auto expect_one = [](const Reading& reading, double ratio, double loss, const std::string& fact, const std::string& fix) {
+    const std::vector<std::string> all = alarms(reading, ratio, loss, 0.0);
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_NE(all[0].find(fact), std::string::npos) << all[0];
+    EXPECT_NE(all[0].find(fix), std::string::npos) << all[0];
+  };
+  expect_one(healthy, 5e-4, 0.01, "hardly any gradient", "entanglement.head_lr");
+  Reading collapsed = healthy;
+  collapsed.mean_cosine = 0.95;
+  expect_one(collapsed, 0.1, 1.0, "mean cosine 0.95", "entanglement.smoothing");
+  Reading flat = healthy;
+  flat.effective_rank = 4.9;
+  expect_one(flat, 0.1, 1.0, "effective rank 4.9", "entanglement.temperature");
+  flat.width = 5;  // most of what five dimensions can be
+  EXPECT_TRUE(alarms(flat, 0.1, 1.0, 0.0).empty());
+  Reading wrong = healthy;
+  wrong.estimate_error = 0.25;
+  expect_one(wrong, 0.1, 1.0, "25 % off", "entanglement.frequencies");
+}
+
+/// Frozen states of 50 clusters with a common mean, (1, 256, 768), and their clusters.
+std::pair<Tensor, Tensor> clustered_states(uint64_t seed) {
+  const Tensor centres = normal({50, 768}, 1, at::kFloat), common = 0.5 * normal({768}, 2, at::kFloat);
+  const Tensor clusters = integers({1, 256}, 50, seed);
+  return {centres.index({clusters}) + 0.7 * normal({1, 256, 768}, seed, at::kFloat) + common, clusters};
+}
+
+struct HeadTraining {
+  Reading reading;
+  double loss = 0, first_gradient = 0, last_gradient = 0;  // |dL/dh|
+};
+
+/// A projection alone trained by Adam for 100 steps, a new batch each.
+HeadTraining train_head(const Config& config) {
+  HeadTraining result;
+  Tensor w = normal({64, 768}, 3, at::kFloat) / std::sqrt(768.0), first = at::zeros_like(w), second = at::zeros_like(w);
+  Context context;
+  for (int64_t step = 1; step <= 100; ++step) {
+    const auto [h, clusters] = clustered_states(100 + static_cast<uint64_t>(step));
+    context.ids = clusters;
+    const Tensor states = h.detach().requires_grad_(), leaf = w.detach().requires_grad_();
+    const Tensor value = loss(at::linear(states, leaf), config, context, *make_positives(config, context));
+    const auto gradients = torch::autograd::grad({value}, {states, leaf});
+    result.loss = value.item<double>();
+    result.last_gradient = gradients[0].norm().item<double>();
+    if (step == 1) result.first_gradient = result.last_gradient;
+    first = 0.9 * first + 0.1 * gradients[1];
+    second = 0.999 * second + 0.001 * gradients[1].square();
+    w = w - 1e-3 * std::sqrt(1 - std::pow(0.999, step)) / (1 - std::pow(0.9, step)) * first / (second.sqrt() + 1e-8);
+  }
+  const auto [h, clusters] = clustered_states(99);
+  context.ids = clusters;
+  result.reading = read(h, w, config, context);
+  return result;
+}
+
+TEST(EntanglementMonitor, AProjectionThatSatisfiesTheLiteralLossAloneIsSeen) {
+  const Config literal{.loss = "literal", .temperature = 0.1};
+  const HeadTraining vacuous = train_head(literal);
+  EXPECT_LT(vacuous.loss, 0.02);
+  EXPECT_GT(vacuous.reading.mean_cosine, 0.9);
+  EXPECT_GT(vacuous.first_gradient / vacuous.last_gradient, 100.0);
+  // Beside a language model's gradient ten times the side loss's first one.
+  const std::vector<std::string> seen = alarms(vacuous.reading, 0.1 * vacuous.last_gradient / vacuous.first_gradient, vacuous.loss, loss_floor(literal, {}));
+  const auto said = [&](const std::string& text) { return std::any_of(seen.begin(), seen.end(), [&](const std::string& alarm) { return alarm.find(text) != std::string::npos; }); };
+  EXPECT_TRUE(said("collapsed to one direction"));
+  EXPECT_TRUE(said("hardly any gradient"));
+
+  const Config smoothed{.loss = "infonce", .positives = "same_token", .smoothing = 0.1, .temperature = 0.5, .frequency_threshold = 0};
+  const HeadTraining healthy = train_head(smoothed);
+  EXPECT_TRUE(alarms(healthy.reading, 0.1 * healthy.last_gradient / healthy.first_gradient, healthy.loss, loss_floor(smoothed, {})).empty());
+  EXPECT_GT(healthy.reading.effective_rank, 30.0);
+}
+
+}  // namespace
+}  // namespace entrain::entanglement
