@@ -81,6 +81,10 @@ void Progress::on_start(const Start& s) {
 }
 
 void Progress::on_step(const train::StepRecord& r) {
+  for (const std::string& alarm : r.alarms) {
+    end_line();
+    std::fprintf(stderr, "%salarm at step %lld: %s\n", label_.c_str(), static_cast<long long>(r.step), alarm.c_str());
+  }
   const bool fresh = smoothed_seconds_ == 0, new_objective = r.bag * 1000 + r.target_bag != smoothed_bag_;
   smoothed_bag_ = r.bag * 1000 + r.target_bag;
   smoothed_loss_ = fresh || new_objective ? r.loss : 0.95 * smoothed_loss_ + 0.05 * r.loss;
@@ -91,8 +95,14 @@ void Progress::on_step(const train::StepRecord& r) {
   last_shown_ = now;
   const double seconds_left = r.fraction > 0 ? r.seconds / r.fraction * (1.0 - r.fraction) : 0;
   const std::string bags = r.bag * r.target_bag > 1 ? " bags " + std::to_string(r.bag) + "->" + std::to_string(r.target_bag) : "";
-  std::fprintf(stderr, "%s%s%5.1f%% step %lld%s  loss %.4f  lr %.2e  |g| %.2f  %s tok/s  %.0f GFLOP/s  %sB  %s left%s", terminal_ ? "\r\x1b[K" : "", label_.c_str(),
-               100.0 * r.fraction, static_cast<long long>(r.step), bags.c_str(), smoothed_loss_, r.lr, r.gradient_norm,
+  std::string figures;
+  for (const auto& [name, value] : r.figures) {
+    char text[64];
+    std::snprintf(text, sizeof text, "%.3g", value);
+    if (name.ends_with(".loss")) figures += "  " + name + " " + text;
+  }
+  std::fprintf(stderr, "%s%s%5.1f%% step %lld%s  loss %.4f%s  lr %.2e  |g| %.2f  %s tok/s  %.0f GFLOP/s  %sB  %s left%s", terminal_ ? "\r\x1b[K" : "", label_.c_str(),
+               100.0 * r.fraction, static_cast<long long>(r.step), bags.c_str(), smoothed_loss_, figures.c_str(), r.lr, r.gradient_norm,
                short_number(static_cast<double>(r.step_tokens) / smoothed_seconds_).c_str(), r.step_flops / smoothed_seconds_ * 1e-9,
                short_number(resident_bytes()).c_str(), short_time(seconds_left).c_str(), terminal_ ? "" : "\n");
   std::fflush(stderr);

@@ -1,4 +1,4 @@
-// entrain train RECIPE.toml [--set section.key=value]... --run DIR [--resume]
+// entrain train RECIPE.toml [--set section.key=value]... [--from MODEL] --run DIR [--resume]
 
 #include <cstdio>
 #include <memory>
@@ -11,7 +11,7 @@ namespace entrain::cli {
 namespace {
 
 struct Options {
-  std::string recipe, run;
+  std::string recipe, run, from;
   std::vector<std::string> settings;
   bool resume = false;
 };
@@ -21,6 +21,7 @@ void run_train(const Options& options) {
   document.take_tables("arms");       // both are of `entrain compare`: training alone uses the recipe's own values
   document.take_section("compare");
   for (const std::string& setting : options.settings) document.set(setting);
+  if (!options.from.empty()) document.set("train.from", options.from);
   Progress progress;
   train::Trainer trainer(train::Recipe::from(document), options.run, options.resume ? train::Start::kResume : train::Start::kFresh, progress);
   const train::RunResult result = trainer.run();
@@ -38,6 +39,7 @@ void add_train(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("train", "train a model by a recipe");
   verb->add_option("recipe", options->recipe, "recipe, TOML (docs/config.md)")->required();
   verb->add_option("--set", options->settings, "override a key: section.key=value (may be given many times)")->take_all()->allow_extra_args(false);
+  verb->add_option("--from", options->from, "start from the weights of this run, checkpoint or Hugging Face folder");
   verb->add_option("--run", options->run, "folder of the run")->required();
   verb->add_flag("--resume", options->resume, "go on from the newest checkpoint");
   verb->callback([options] { run_train(*options); });

@@ -15,13 +15,14 @@ using text::write_plain;
 struct TinyRun {
   Transformer model{model::tiny_config("llama"), 1};
   std::unique_ptr<Optimizer> optimizer = make_optimizer({}, model.parameters());
+  Methods methods;
   RunState state{.step = 1, .cursor = 77, .raw_tokens = 1.0 / 3, .positions = 1e18, .flops = 1.2345678901234567e21, .seconds = 0.1, .best_nats = 2.5, .best_step = 1};
 
   explicit TinyRun(uint64_t seed) : model(model::tiny_config("llama"), seed) {
     at::NoGradGuard no_grad;
     for (const auto& [name, tensor] : optimizer->state()) tensor.normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(seed));
   }
-  CheckpointParts parts() { return {model, *optimizer, state}; }
+  CheckpointParts parts() { return {model, *optimizer, state, methods}; }
 };
 
 struct Store {

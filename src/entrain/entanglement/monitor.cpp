@@ -100,7 +100,7 @@ Reading read(const Tensor& h, const Tensor& projection, const Config& config, co
   read_entropies(z, config.temperature, reading);
   constexpr std::array<double, 6> kTemperatures = {0.05, 0.1, 0.25, 0.5, 1.0, 2.0};
   reading.soft_nearest_neighbour = soft_nearest_neighbour(z, context.ids.reshape({-1}).index_select(0, chosen), kTemperatures);
-  const int64_t group = config.scope == "batch" ? n * number_of(context.ranks) : h.size(1) * context.views;
+  const int64_t group = config.scope == "batch" && config.loss != "contraclm" ? n * number_of(context.ranks) : h.size(1) * context.views;
   reading.estimate_error = estimate_error(z.index_select(0, evenly_spaced(z.size(0), std::min(z.size(0), kEstimatePositions))), group, config, alone);
   return reading;
 }

@@ -16,6 +16,7 @@
 #include "entrain/model/generate.h"
 #include "entrain/model/huggingface.h"
 #include "entrain/text/tokenizer.h"
+#include "entrain/train/checkpoint.h"
 
 namespace entrain::lab {
 namespace {
@@ -94,6 +95,20 @@ std::vector<CurvePoint> read_curve(const fs::path& metrics) {
   return curve;
 }
 
+/// The methods' last figures and all their alarms.
+void read_figures(const fs::path& metrics, Result& result) {
+  std::istringstream lines(read_file(metrics));
+  for (std::string line; std::getline(lines, line);) {
+    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_object()) continue;
+    const Json figures = json.value("figures", Json::object()), alarms = json.value("alarms", Json::array());
+    for (const auto& [name, value] : figures.items()) {
+      if (value.is_number()) result.figures[name] = value.get<double>();
+    }
+    for (const Json& alarm : alarms) result.alarms.push_back(alarm.get<std::string>());
+  }
+}
+
 TaskOutcome to_outcome(eval::TaskResult result) {
   TaskOutcome outcome{.task = result.task, .metrics = {}, .columns = std::move(result.columns), .items = {}};
   for (const eval::Metric& metric : result.metrics) outcome.metrics[metric.name] = metric.value;
@@ -118,6 +133,7 @@ Result score(const Job& job, const train::RunResult& run, const fs::path& folder
   result.version = ENTRAIN_VERSION;
   result.blocks = to_blocks(eval::score(model, held_out, tokenizer.token_byte_lengths(), {.context = job.recipe.model.context, .rows = job.recipe.train.rows}), job.scoring.block_tokens);
   result.curve = read_curve(folder / "metrics.jsonl");
+  read_figures(folder / "metrics.jsonl", result);
   for (const std::string& task : job.scoring.tasks) {
     result.tasks.push_back(to_outcome(eval::run_task(model, tokenizer, task, {.data = job.scoring.tasks_data, .limit = job.scoring.task_limit})));
   }
@@ -136,10 +152,12 @@ std::string to_string(Stage stage) { return stage == Stage::kTune ? "tune" : sta
 std::string Job::key() const {
   train::Recipe neutral = recipe;
   neutral.data.path.clear();
+  neutral.train.from.clear();
   neutral.train.threads = 0;
   neutral.checkpoint = {};
   std::string text = to_text(neutral) + data_checksum(*this) + scoring.split + "\n" + std::to_string(scoring.block_tokens) + "\n" + std::to_string(scoring.task_limit) + "\n" +
                      scoring.prompt + "\n" + std::to_string(scoring.sample_tokens) + "\n";
+  if (!recipe.train.from.empty()) text += to_hex(file_checksum(train::resolve_model_folder(recipe.train.from) / "model.safetensors")) + "\n";
   for (const std::string& task : scoring.tasks) text += task + "\n";
   return to_hex(checksum(text));
 }
@@ -192,6 +210,8 @@ std::string Result::to_json() const {
   for (const TaskOutcome& task : tasks) {
     for (const auto& [name, value] : task.metrics) json["metrics"][task.task + "." + name] = value;
   }
+  if (!figures.empty()) json["figures"] = figures;
+  if (!alarms.empty()) json["alarms"] = alarms;
   json["sample"] = sample;
   json["recipe"] = recipe;
   // One row a line, so that a version control system shows what changed.
@@ -242,6 +262,9 @@ Result Result::from_json(const std::string& text, const std::string& name) {
     }
     if (r.blocks.empty()) throw Error(ErrorKind::kData, name + " holds no scored text", "delete it and run the lab again");
     r.sample = json.at("sample");
+    const Json figures = json.value("figures", Json::object());
+    for (const auto& [figure, value] : figures.items()) r.figures[figure] = number(value);
+    r.alarms = json.value("alarms", std::vector<std::string>{});
     return r;
   } catch (const Json::exception& error) {
     throw Error(ErrorKind::kData, name + " is no result of a run: " + error.what(), "delete it and run the lab again, or fetch it anew");

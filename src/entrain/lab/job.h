@@ -88,6 +88,8 @@ struct Result {
   std::vector<CurvePoint> curve = {};
   std::vector<TaskOutcome> tasks = {};
   std::string sample = {};
+  std::map<std::string, double> figures = {};   ///< of methods: the last reading of each during training
+  std::vector<std::string> alarms = {};         ///< of methods, each once
 
   /// Mean of a metric of this run: "loss", "bits_per_byte" or "TASK.METRIC". Nothing where the run does not have it.
   std::optional<double> metric(const std::string& name) const;

@@ -118,6 +118,8 @@ ArmSummary summarise(const Plan& plan, const Arm& arm, const BySeed& runs) {
     s.seconds += run->state.seconds / n;
     s.tuned = run->values;
     if (s.sample.empty()) s.sample = run->sample;
+    for (const auto& [name, value] : run->figures) s.figures[name] += value / n;
+    for (const std::string& alarm : std::set<std::string>(run->alarms.begin(), run->alarms.end())) ++s.alarms[alarm];
   }
   for (const std::string& metric : plan.declared()) s.metrics.push_back(metric_of(metric, runs));
   for (const auto& [key, value] : s.tuned) {

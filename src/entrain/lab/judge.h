@@ -52,6 +52,8 @@ struct ArmSummary {
   Trial tuned;
   bool tuned_at_edge = false;               ///< a chosen value is the first or last of its list
   std::string sample;
+  std::map<std::string, double> figures = {};  ///< of methods at the end of training, means over seeds
+  std::map<std::string, int> alarms = {};      ///< of methods: in how many runs
 };
 
 /// Loss against one axis over seeds, for a band.

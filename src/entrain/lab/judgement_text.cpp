@@ -94,6 +94,28 @@ Json comparison_json(const Comparison& c) {
   return json;
 }
 
+/// A row a figure, a column an arm; nothing where no arm has any.
+std::string figures_text(const std::vector<ArmSummary>& arms) {
+  std::set<std::string> names;
+  std::string header = "| figure |", line = "| --- |", rows, alarms;
+  for (const ArmSummary& arm : arms) {
+    for (const auto& [name, value] : arm.figures) names.insert(name);
+    header += " " + arm.name + " |";
+    line += " --- |";
+    for (const auto& [alarm, n_runs] : arm.alarms) alarms += "- " + arm.name + ", " + std::to_string(n_runs) + (n_runs == 1 ? " run: " : " runs: ") + alarm + "\n";
+  }
+  if (names.empty()) return "";
+  for (const std::string& name : names) {
+    rows += "| " + name + " |";
+    for (const ArmSummary& arm : arms) {
+      const auto found = arm.figures.find(name);
+      rows += found == arm.figures.end() ? " - |" : format(" %.4g |", found->second);
+    }
+    rows += "\n";
+  }
+  return "\nWhat the methods showed at the end of training, means over seeds:\n\n" + header + "\n" + line + "\n" + rows + (alarms.empty() ? "" : "\nAlarms:\n\n" + alarms);
+}
+
 }  // namespace
 
 std::string Judgement::to_markdown() const {
@@ -118,6 +140,7 @@ std::string Judgement::to_markdown() const {
     text.back() = '.';
     text += "\n";
   }
+  text += figures_text(arms);
   for (const bool primary : {true, false}) {
     std::string rows;
     for (const Comparison& c : comparisons) {

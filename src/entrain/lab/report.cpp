@@ -139,7 +139,7 @@ class Page {
   std::string html() {
     const std::string title = judgement_.question.empty() ? "Comparison at equal " + match_words(judgement_.match) : judgement_.question;
     std::string body;  // one by one: each adds its line to the contents
-    for (const auto part : {&Page::decision, &Page::cautions, &Page::arms, &Page::primary, &Page::exploratory, &Page::curves, &Page::scaling, &Page::runs, &Page::samples, &Page::reproduction}) body += (this->*part)();
+    for (const auto part : {&Page::decision, &Page::cautions, &Page::arms, &Page::primary, &Page::exploratory, &Page::curves, &Page::methods, &Page::scaling, &Page::runs, &Page::samples, &Page::reproduction}) body += (this->*part)();
     return "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
            "<meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n<title>" + html_text(title) + "</title>\n<style>" + kReportStyle +
            "</style>\n</head>\n<body>\n<div class=\"page\">\n<header>\n<p class=\"kicker\">Entrain lab report</p>\n<h1>" + html_text(title) + "</h1>\n" + contents() +
@@ -363,6 +363,26 @@ class Page {
     return section("curves", "Loss curves", "<figure>\n" + legend(arms) + "<div class=\"panels\">\n" + panels +
                                                 "</div>\n<figcaption>Loss on the validation text during training: the line is the mean over seeds, the band reaches from the lowest to the highest seed. The steep start may lie "
                                                 "outside. Before the end of their learning-rate decay, runs look worse than runs of that length would.</figcaption>\n</figure>\n");
+  }
+
+  /// The methods' own figures, a row each, with the alarms they raised.
+  std::string methods() {
+    std::set<std::string> names;
+    std::vector<std::pair<std::string, std::string>> columns{{"Figure", ""}};
+    std::string alarms;
+    for (const ArmSummary& arm : judgement_.arms) {
+      columns.emplace_back(name_html(arm.name), "number");
+      for (const auto& [name, value] : arm.figures) names.insert(name);
+      for (const auto& [alarm, n_runs] : arm.alarms) alarms += "<li>" + key(arm.name) + name_html(arm.name) + ", " + std::to_string(n_runs) + (n_runs == 1 ? " run: " : " runs: ") + html_text(alarm) + "</li>\n";
+    }
+    if (names.empty()) return "";
+    Table table("methods-caption", "What the methods showed at the end of training, means over seeds.", columns);
+    for (const std::string& name : names) {
+      std::vector<std::string> row{html_text(name)};
+      for (const ArmSummary& arm : judgement_.arms) row.push_back(arm.figures.contains(name) ? html_number(arm.figures.at(name)) : kNone);
+      table.row(row);
+    }
+    return section("methods", "What the methods showed", table.html() + (alarms.empty() ? "" : "<p>Alarms:</p>\n<ul>\n" + alarms + "</ul>\n"));
   }
 
   std::string scaling() {

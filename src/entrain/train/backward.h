@@ -4,6 +4,7 @@
 #include "entrain/model/transformer.h"
 #include "entrain/superposition/schedule.h"
 #include "entrain/text/batch_source.h"
+#include "entrain/train/method.h"
 
 namespace entrain::train {
 
@@ -12,7 +13,8 @@ struct BackwardOptions {
   text::Borders borders = text::Borders::kCross;
   uint64_t seed = 0;                 ///< of dropout
   int64_t step = 0;                  ///< likewise
-  const model::Taps* taps = nullptr;
+  double fraction = 0;               ///< of the budget spent before the step
+  const Methods* methods = nullptr;
 };
 
 /// Leaves the gradient of the mean loss over all positions of the batch in the model's parameters and returns that loss, in

@@ -13,6 +13,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kManifest = "manifest.json";
+constexpr const char* kMethods = "methods.safetensors";  // only of runs with methods; not part of the model
 constexpr int kFormatVersion = 1;
 
 std::string folder_name(int64_t step) {
@@ -40,6 +41,25 @@ void write_manifest(const fs::path& folder) {
 [[noreturn]] void damaged(const fs::path& checkpoint, const std::string& what) {
   throw Error(ErrorKind::kData, "checkpoint " + checkpoint.string() + " is damaged: " + what,
               "delete that folder and run again with --resume: the newest sound checkpoint is taken");
+}
+
+model::NamedTensors state_of(const Methods& methods) {
+  model::NamedTensors all;
+  for (const auto& method : methods) {
+    for (auto& entry : method->state()) all.push_back(std::move(entry));
+  }
+  return all;
+}
+
+/// Copies the file's tensors into `targets`, all of which it must hold.
+void restore(const fs::path& checkpoint, const char* file, const model::NamedTensors& targets) {
+  std::map<std::string, Tensor> saved;
+  for (auto& [name, tensor] : model::read_safetensors(checkpoint / file)) saved.emplace(name, tensor);
+  for (const auto& [name, tensor] : targets) {
+    const auto found = saved.find(name);
+    if (found == saved.end() || found->second.sizes() != tensor.sizes()) damaged(checkpoint, std::string(file) + " lacks " + name);
+    tensor.copy_(found->second);
+  }
 }
 
 bool is_sound(const fs::path& checkpoint) {
@@ -75,6 +95,8 @@ fs::path CheckpointStore::save(const CheckpointParts& parts, const model::Specia
     model::save_model(parts.model, ids, aside);
     write_file(aside / "tokenizer.json", read_file(tokenizer_file));
     model::write_safetensors(aside / "optimizer.safetensors", parts.optimizer.state());
+    const model::NamedTensors methods = state_of(parts.methods);
+    if (!methods.empty()) model::write_safetensors(aside / kMethods, methods);
     write_file(aside / "state.json", parts.state.to_json());
     write_manifest(aside);
     commit_folder(aside, target);
@@ -138,13 +160,10 @@ void restore_checkpoint(const fs::path& checkpoint, const CheckpointParts& parts
   at::NoGradGuard no_grad;
   verify_checkpoint(checkpoint);
   model::load_weights(parts.model, checkpoint / "model.safetensors");
-  std::map<std::string, Tensor> saved;
-  for (auto& [name, tensor] : model::read_safetensors(checkpoint / "optimizer.safetensors")) saved.emplace(name, tensor);
-  for (const auto& [name, tensor] : parts.optimizer.state()) {
-    const auto found = saved.find(name);
-    if (found == saved.end() || found->second.sizes() != tensor.sizes()) damaged(checkpoint, "optimizer.safetensors lacks " + name);
-    tensor.copy_(found->second);
-  }
+  restore(checkpoint, "optimizer.safetensors", parts.optimizer.state());
+  const model::NamedTensors methods = state_of(parts.methods);
+  if (!methods.empty() && !fs::exists(checkpoint / kMethods)) damaged(checkpoint, std::string("it has no ") + kMethods);
+  if (!methods.empty()) restore(checkpoint, kMethods, methods);
   parts.state = RunState::from_json(read_file(checkpoint / "state.json"), (checkpoint / "state.json").string());
 }
 

@@ -7,6 +7,7 @@
 
 #include "entrain/base/files.h"
 #include "entrain/model/huggingface.h"
+#include "entrain/train/method.h"
 #include "entrain/train/optimizer.h"
 #include "entrain/train/run_state.h"
 
@@ -17,6 +18,7 @@ struct CheckpointParts {
   model::Transformer& model;
   Optimizer& optimizer;
   RunState& state;
+  const Methods& methods;
 };
 
 class CheckpointStore {

@@ -33,8 +33,11 @@ MetricsFile::~MetricsFile() {
 }
 
 void MetricsFile::add(const StepRecord& r) {
-  add_line(Json{{"step", r.step}, {"loss", r.loss}, {"lr", r.lr}, {"gradient_norm", r.gradient_norm}, {"bag", r.bag}, {"target_bag", r.target_bag},
-                {"raw_tokens", r.raw_tokens}, {"flops", r.flops}, {"seconds", r.seconds}}.dump());
+  Json line{{"step", r.step}, {"loss", r.loss}, {"lr", r.lr}, {"gradient_norm", r.gradient_norm}, {"bag", r.bag}, {"target_bag", r.target_bag},
+            {"raw_tokens", r.raw_tokens}, {"flops", r.flops}, {"seconds", r.seconds}};
+  for (const auto& [name, value] : r.figures) line["figures"][name] = value;
+  if (!r.alarms.empty()) line["alarms"] = r.alarms;
+  add_line(line.dump());
 }
 
 void MetricsFile::add(const ValidationRecord& r) {

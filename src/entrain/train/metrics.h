@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "entrain/base/files.h"
 
@@ -20,6 +22,8 @@ struct StepRecord {
   double step_seconds = 0;
   int64_t step_tokens = 0;        ///< raw tokens of this step
   double step_flops = 0;
+  std::vector<std::pair<std::string, double>> figures = {};  ///< of methods, by name
+  std::vector<std::string> alarms = {};                      ///< of methods
 };
 
 struct ValidationRecord {

@@ -15,6 +15,7 @@ void Recipe::bind(config::Binder& b) {
   model.bind(b);
 
   b.section("train", "The loop.");
+  b.bind("from", &train.from, "run, checkpoint or Hugging Face folder whose weights training starts from; [model] is then taken from there, but for `context` and `dropout`");
   b.bind("seed", &train.seed, "of initialisation, data order and dropout").range(0, 9e15);
   b.bind("rows", &train.rows, "B, rows in a step").range(1, 65536);
   b.bind("micro_batches", &train.micro_batches, "a step's rows are worked through in this many parts to save memory; the gradient is the same").range(1, 65536);
@@ -47,6 +48,7 @@ void Recipe::bind(config::Binder& b) {
   b.bind("final_lr", &schedule.final_lr, "share of the peak at the end of cosine, linear and wsd").range(0, 1);
 
   superposition.bind(b);
+  entanglement.bind(b);
 
   b.section("budget", "When training ends: exactly one of steps, tokens, flops and seconds.");
   b.bind("steps", &budget.steps, "optimizer steps").range(0, 1e12);
@@ -80,6 +82,7 @@ Recipe Recipe::from(const config::Document& document) {
   if (recipe.schedule.name == "wsd" && recipe.schedule.warmup + recipe.schedule.decay > 1) problems.push_back("schedule.warmup + schedule.decay exceed 1");
   try {
     recipe.model.resolve();
+    if (recipe.train.from.empty()) recipe.entanglement.resolve(recipe.model.layers, recipe.model.width);  // else once the shape is known
   } catch (const Error& error) {
     problems.push_back(error.what());
   }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "entrain/base/config.h"
+#include "entrain/entanglement/config.h"
 #include "entrain/model/config.h"
 #include "entrain/superposition/schedule.h"
 
@@ -17,6 +18,7 @@ struct DataConfig {
 };
 
 struct LoopConfig {
+  std::string from;
   int64_t seed = 1;
   int64_t rows = 16;
   int64_t micro_batches = 1;
@@ -75,6 +77,7 @@ struct Recipe {
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
   superposition::Config superposition;
+  entanglement::Config entanglement;
   BudgetConfig budget;
   EvaluationConfig evaluation;
   CheckpointConfig checkpoint;

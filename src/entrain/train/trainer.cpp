@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <iterator>
 #include <thread>
 
 #include "entrain/base/error.h"
@@ -14,6 +15,7 @@
 #include "entrain/train/checkpoint.h"
 #include "entrain/train/guard.h"
 #include "entrain/train/lr_schedule.h"
+#include "entrain/train/method.h"
 
 namespace entrain::train {
 namespace {
@@ -54,10 +56,28 @@ void check_run_folder(const fs::path& run, Start start, const std::string& toml)
   }
 }
 
+/// The shape of the model that training starts from; checks that it reads the data's tokens.
+model::Config shape_of_origin(const Recipe& recipe, const text::Tokenizer& tokenizer) {
+  const fs::path folder = resolve_model_folder(recipe.train.from);
+  if (!fs::exists(folder / "tokenizer.json") || text::Tokenizer::load(folder / "tokenizer.json").fingerprint() != tokenizer.fingerprint()) {
+    throw Error(ErrorKind::kData, recipe.data.path + " was made with another tokenizer than the model in " + folder.string(),
+                "prepare the text with the model's own: entrain data prepare --tokenizer " + (folder / "tokenizer.json").string());
+  }
+  model::Config shape = model::from_config_json(read_file(folder / "config.json"), (folder / "config.json").string());
+  if (!shape.is_gpt2()) shape.context = recipe.model.context;
+  shape.dropout = recipe.model.dropout;
+  return shape;
+}
+
 }  // namespace
 
 Recipe complete_from_data(Recipe recipe) {
-  const int64_t vocab_size = open_tokenizer(recipe).vocab_size();
+  const text::Tokenizer tokenizer = open_tokenizer(recipe);
+  if (!recipe.train.from.empty()) {
+    recipe.model = shape_of_origin(recipe, tokenizer);
+    recipe.entanglement.resolve(recipe.model.layers, recipe.model.width);
+  }
+  const int64_t vocab_size = tokenizer.vocab_size();
   if (recipe.model.vocab_size == 0) recipe.model.vocab_size = vocab_size;
   if (recipe.model.vocab_size < vocab_size) {
     throw Error(ErrorKind::kUsage, "model.vocab_size is " + std::to_string(recipe.model.vocab_size) + ", the tokenizer has " + std::to_string(vocab_size),
@@ -74,7 +94,8 @@ Plan make_plan(const Recipe& recipe, int64_t vocab_size) {
   Plan plan;
   plan.n_parameters = model.parameters().count();
   const double positions = static_cast<double>(recipe.train.rows * shape.context);
-  plan.flops_per_step = positions * model::training_flops_per_position(shape, shape.context) + optimizer->flops_per_step();
+  const double model_flops = positions * model::training_flops_per_position(shape, shape.context);
+  plan.flops_per_step = model_flops + optimizer->flops_per_step() + method_flops_per_step(recipe, model_flops);
   const superposition::Schedule schedule(recipe.superposition);
   const double bag = static_cast<double>(schedule.widest().bag), r = bag > 1 ? recipe.superposition.ratio : 0.0;
   const double tokens_per_step = positions * (bag * r + 1.0 - r);
@@ -98,10 +119,11 @@ struct Trainer::Parts {
         optimizer(make_optimizer(given.optimizer, model.parameters())),
         batches(train_tokens, {static_cast<uint64_t>(given.train.seed), given.train.rows,
                                given.data.run_tokens > 0 ? given.data.run_tokens : 16 * given.model.context, borders(), given.data.unique_tokens}),
+        methods(make_methods(recipe, tokenizer, batches, ranks)),
         checkpoints(folder / "checkpoints", given.checkpoint.keep) {}
 
   text::Borders borders() const { return recipe.data.borders == "mask" ? text::Borders::kMask : text::Borders::kCross; }
-  CheckpointParts checkpoint_parts() { return {model, *optimizer, state}; }
+  CheckpointParts checkpoint_parts() { return {model, *optimizer, state, methods}; }
 
   /// Share of the budget spent after `step` steps and `seconds` of training.
   double fraction(int64_t step, double seconds) const {
@@ -124,6 +146,8 @@ struct Trainer::Parts {
   model::Transformer model;
   std::unique_ptr<Optimizer> optimizer;
   text::BatchSource batches;
+  Communicator ranks;
+  Methods methods;
   CheckpointStore checkpoints;
   RunState state;
   RunResult result;
@@ -145,6 +169,7 @@ Trainer::Trainer(const Recipe& recipe, const fs::path& run, Start start, Observe
   Observer::Start report{run, p.plan.n_parameters, p.plan.total_steps, static_cast<int64_t>(p.train_tokens.n_tokens()),
                          static_cast<int64_t>(p.validation_tokens.n_tokens()), 0, p.plan.flops_per_step, {}};
   p.checkpoints.remove_leftovers();
+  if (!p.recipe.train.from.empty()) model::load_weights(p.model, resolve_model_folder(p.recipe.train.from) / "model.safetensors");
   if (start == Start::kResume) {
     if (const auto newest = p.checkpoints.newest(&report.damaged_checkpoints)) {
       restore_checkpoint(*newest, p.checkpoint_parts());
@@ -164,11 +189,12 @@ StepRecord Trainer::Parts::step(const superposition::StepPlan& step_plan) {
   const int64_t number = state.step + 1, cursor = batches.cursor();
   const double before = fraction(state.step, state.seconds);
   const text::Batch batch = batches.next({recipe.train.rows, recipe.model.context, step_plan.bag, step_plan.target_bag});
-  const double loss = backward(model, batch, step_plan, {recipe.train.micro_batches, borders(), static_cast<uint64_t>(recipe.train.seed), number});
+  const double loss = backward(model, batch, step_plan, {recipe.train.micro_batches, borders(), static_cast<uint64_t>(recipe.train.seed), number, before, &methods});
   const double norm = guard_and_clip(model.parameters(), loss, recipe.train.clip, number, cursor, batch);
   // The rate of a run in seconds is set by the time this step has taken so far.
   const double multiplier = lr_multiplier(recipe.schedule, before, std::max(before, fraction(number, state.seconds + seconds_since(start))));
   optimizer->step(number, multiplier);
+  for (const auto& method : methods) method->step(number, multiplier);
 
   const double step_tokens = static_cast<double>(batch.inputs.size());
   state.step = number;
@@ -178,8 +204,14 @@ StepRecord Trainer::Parts::step(const superposition::StepPlan& step_plan) {
   state.flops += plan.flops_per_step;
   const double elapsed = seconds_since(start);
   state.seconds += elapsed;
-  return {number, fraction(number, state.seconds), loss, multiplier, multiplier * (recipe.optimizer.name == "muon" ? recipe.optimizer.muon_lr : recipe.optimizer.lr),
+  StepRecord record{number, fraction(number, state.seconds), loss, multiplier, multiplier * (recipe.optimizer.name == "muon" ? recipe.optimizer.muon_lr : recipe.optimizer.lr),
           norm, step_plan.bag, step_plan.target_bag, state.raw_tokens, state.flops, state.seconds, elapsed, static_cast<int64_t>(step_tokens), plan.flops_per_step};
+  for (const auto& method : methods) {
+    MethodReport report = method->report();
+    std::move(report.figures.begin(), report.figures.end(), std::back_inserter(record.figures));
+    std::move(report.alarms.begin(), report.alarms.end(), std::back_inserter(record.alarms));
+  }
+  return record;
 }
 
 void Trainer::Parts::validate() {

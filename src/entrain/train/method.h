@@ -1,0 +1,57 @@
+#pragma once
+// The seam for methods that work beside the loss: they see the states of the forward pass through taps, change gradients there, and
+// own tensors that are trained and saved with the run but are no part of the model. None given leaves no trace.
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "entrain/base/communicator.h"
+#include "entrain/model/safetensors.h"
+#include "entrain/model/transformer.h"
+#include "entrain/text/batch_source.h"
+#include "entrain/text/tokenizer.h"
+#include "entrain/train/recipe.h"
+
+namespace entrain::train {
+
+/// Where in training a micro-batch stands.
+struct Moment {
+  int64_t step = 0;              ///< counted from 1
+  double fraction = 0;           ///< of the budget spent before the step
+  int64_t part = 0, parts = 1;   ///< micro-batch, of how many
+};
+
+/// What a method has to say about a step.
+struct MethodReport {
+  std::vector<std::pair<std::string, double>> figures = {};  ///< by name, "entanglement.2.mean_cosine"
+  std::vector<std::string> alarms = {};                      ///< sentences about what has gone wrong
+};
+
+class Method {
+ public:
+  virtual ~Method() = default;
+  /// Copies of each row it needs in a forward pass, each under its own dropout draws.
+  virtual int64_t views() const { return 1; }
+  /// Adds its taps for the forward and backward pass of one micro-batch. Both arguments outlive that pass.
+  virtual void tap(const Moment& moment, const text::Batch& batch, model::Taps& taps) = 0;
+  /// Updates what it owns, after the model's weights. lr_multiplier as in Optimizer::step.
+  virtual void step(int64_t step, double lr_multiplier) = 0;
+  /// Of the newest step.
+  virtual MethodReport report() = 0;
+  /// Views of all it must keep to go on; writing them restores it.
+  virtual model::NamedTensors state() const = 0;
+};
+
+using Methods = std::vector<std::unique_ptr<Method>>;
+
+/// The methods a recipe switches on; empty for most. `batches` is where they may read statistics of the training text; it is left
+/// where it was. References outlive the methods.
+Methods make_methods(const Recipe& recipe, const text::Tokenizer& tokenizer, text::BatchSource& batches, Communicator& ranks);
+
+/// What they add to the FLOPs of a step whose forward and backward pass through the model cost `model_flops`; the monitor's readings
+/// are not counted.
+double method_flops_per_step(const Recipe& recipe, double model_flops);
+
+}  // namespace entrain::train
