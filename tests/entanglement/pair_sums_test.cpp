@@ -95,7 +95,8 @@ TEST(EntanglementPairSums, EstimatesApproachTheMatrix) {
   };
   // Trigonometric: sd of a pair <= 1/sqrt(2 * 20,000) = 0.005 of kernels e^((x.y - 1)/tau) whose mean is about 0.3, and row means are less noisy.
   // Positive features have heavy tails: e^(x.y / tau) times sqrt((e^(|x+y|^2 / tau) - 1) / 20,000), up to 0.4 for equal vectors, less in sums.
-  for (const Case& item : {Case{"random_features", at::ones({40, 40}, at::kDouble), 0.06}, Case{"positive_features", at::ones({40, 40}, at::kDouble), 0.3}, Case{"fft", weights, 0.06}}) {
+  const Tensor equal = at::ones({40, 40}, at::kDouble);
+  for (const Case& item : {Case{"random_features", equal, 0.06}, Case{"positive_features", equal, 0.3}, Case{"fft", weights, 0.06}}) {
     const Config config{.scope = "sequence", .temperature = 0.5, .pairs = item.pairs, .frequencies = 20'000, .window_decay = 0.8};
     const Tensor expected = all * item.weights;
     EXPECT_LT((log_row_sums(z, config, {}) - expected.sum(2).log()).abs().max().item<double>(), item.tolerance) << item.pairs;
