@@ -13,7 +13,10 @@ namespace entrain::ops {
 namespace reference {
 namespace {
 
-// Convolution of positions with w(|t|), along dimension 1, padded so that the ends do not meet.
+constexpr int64_t kFeaturesAtOnce = 1 << 20;  // padded positions times features: what caches hold
+constexpr int64_t kFrequenciesAtOnce = 8;     // at least: every block reads z and adds to its gradient once
+
+// Convolution of positions with w(|t|), along the last dimension, padded so that the ends do not meet.
 class Convolution {
  public:
   explicit Convolution(const Tensor& weights) : n_(weights.size(0)), length_(padded_length(2 * n_)) {
@@ -44,10 +47,10 @@ class Convolution {
   Tensor response_;
 };
 
-// Calls body(frequencies of the block, m^-1/2 of the block over that of all) for blocks whose features fit in memory.
+// Calls body(frequencies of the block, m^-1/2 over that of the block alone), block by block.
 template <class Body>
 void for_each_block(const Tensor& z, const Tensor& frequencies, int64_t length, const Body& body) {
-  const int64_t m = frequencies.size(0), step = std::clamp<int64_t>(kElementsAtOnce / (2 * z.size(0) * length), 1, m);
+  const int64_t m = frequencies.size(0), step = std::max(kFrequenciesAtOnce, kFeaturesAtOnce / (2 * z.size(0) * length));
   for (int64_t begin = 0; begin < m; begin += step) {
     const int64_t n = std::min(step, m - begin);
     body(frequencies.narrow(0, begin, n), std::sqrt(static_cast<double>(n) / static_cast<double>(m)));

@@ -8,7 +8,7 @@
 
 namespace entrain::ops::reference {
 
-/// Scores held at once by the plain forms over pairs, and numbers by those over features.
+/// Scores that the plain forms over pairs hold at once.
 constexpr int64_t kElementsAtOnce = 1 << 22;
 
 /// What is left out of a pair_softmax.
