@@ -166,6 +166,25 @@ TEST(EntanglementLoss, EcfIsTheMeanOverItsFrequencies) {
   EXPECT_NEAR(batch.value(v, config), m.alignment(x) + 0.7 * gap.mean().item<double>(), kRounding);
 }
 
+TEST(EntanglementLoss, SigregIsTheIntegralAlongItsSlices) {
+  const MicroBatch batch;
+  const Tensor v = normal({kRows, kPositions, kWidth}, 5);
+  const Config config = config_of("sigreg");
+  const Dense m(v, config, batch.context);
+  RandomStream random = stream(0, "entanglement/slices", batch.context.step, 0);
+  double expected = 0;
+  for (int64_t slice = 0; slice < config.slices; ++slice) {
+    Tensor direction = at::empty({kWidth}, at::kDouble);
+    for (int64_t i = 0; i < kWidth; ++i) direction[i] = random.next_normal();
+    const Tensor y = at::mv(m.v, direction / direction.norm());
+    for (int point = -8; point <= 8; ++point) {
+      const double t = 0.5 * point, bell = std::exp(-t * t / 2), real = (t * y).cos().mean().item<double>() - bell, imaginary = (t * y).sin().mean().item<double>();
+      expected += (point == -8 || point == 8 ? 0.25 : 0.5) * (real * real + imaginary * imaginary) * bell / static_cast<double>(config.slices);
+    }
+  }
+  EXPECT_NEAR(batch.value(v, config), m.alignment(m.v / std::sqrt(static_cast<double>(kWidth))) + 0.7 * expected, kRounding);
+}
+
 TEST(EntanglementLoss, GaussianTargetsAreNearlyMetByGaussians) {
   constexpr int64_t kMany = 4000;
   MicroBatch batch(1, kMany / kPositions);
@@ -251,51 +270,6 @@ TEST(EntanglementLoss, SoftNearestNeighbourIsItsEquation) {
   EXPECT_NEAR(soft_nearest_neighbour(z, labels, grid), std::min({direct(0.5), direct(2.0), direct(8.0)}), kRounding);
   EXPECT_NEAR(soft_nearest_neighbour(z, labels, std::span(grid).first(1)), direct(0.5), kRounding);
   EXPECT_EQ(soft_nearest_neighbour(z, at::arange(12), grid), 0.0);
-}
-
-/// Adam (0.9, 0.999) on unit vectors that start with a common component of 0.3: cosines of 0.09.
-Tensor trained_directions(const Config& config, const Context& context, double learning_rate, int64_t steps) {
-  constexpr int64_t n = 256, d = 64;
-  Tensor v = std::sqrt(1 - 0.09) * unit(normal({1, n, d}, 11, at::kFloat));
-  v.select(2, 0).add_(0.3);
-  Tensor first = at::zeros_like(v), second = at::zeros_like(v);
-  const auto positives = make_positives(config, context);
-  for (int64_t step = 1; step <= steps; ++step) {
-    const Tensor leaf = v.detach().requires_grad_();
-    const Tensor gradient = torch::autograd::grad({loss(leaf, config, context, *positives)}, {leaf})[0];
-    first = 0.9 * first + 0.1 * gradient;
-    second = 0.999 * second + 0.001 * gradient.square();
-    const double correction = std::sqrt(1 - std::pow(0.999, step)) / (1 - std::pow(0.9, step));
-    v = v - learning_rate * correction * first / (second.sqrt() + 1e-8);
-  }
-  return unit(v.view({n, d}));
-}
-
-double mean_cosine(const Tensor& z) {
-  const double n = static_cast<double>(z.size(0));
-  return (z.sum(0).square().sum().item<double>() - n) / (n * (n - 1));
-}
-
-double effective_rank(const Tensor& z) {
-  const Tensor values = at::linalg_svdvals(z).square(), shares = values / values.sum();
-  return std::exp(-at::xlogy(shares, shares).sum().item<double>());
-}
-
-TEST(EntanglementLoss, TheLiteralLossCollapsesAndSmoothedInfonceDoesNot) {
-  Context context;
-  context.ids = at::arange(256, at::kLong).remainder(50).view({1, 256});  // 50 clusters
-  Config literal = config_of("literal");
-  literal.temperature = 0.1;
-  const Tensor collapsed = trained_directions(literal, context, 0.01, 200);
-  EXPECT_GT(mean_cosine(collapsed), 0.95);
-  EXPECT_LT(effective_rank(collapsed), 2.0);
-  Config smoothed = config_of("infonce", "same_token");
-  smoothed.frequency_threshold = 0;
-  const Tensor healthy = trained_directions(smoothed, context, 0.01, 200);
-  EXPECT_LT(mean_cosine(healthy), 0.1);
-  EXPECT_GT(effective_rank(healthy), 30.0);
-  const Tensor a = matrix_of(*make_positives(smoothed, context)).to(at::kFloat);
-  EXPECT_GT((healthy * at::mm(a, healthy)).sum(1).mean().item<double>(), 0.8);  // clusters have formed
 }
 
 }  // namespace

@@ -21,6 +21,12 @@ Context context_of(int64_t rows = kRows, int64_t positions = kPositions) {
   return context;
 }
 
+/// e^H of the squared singular values' shares.
+double effective_rank(const Tensor& z) {
+  const Tensor values = at::linalg_svdvals(z).square(), shares = values / values.sum();
+  return std::exp(-at::xlogy(shares, shares).sum().item<double>());
+}
+
 TEST(EntanglementMonitor, ReadsWhatTheMatricesSay) {
   const Context context = context_of();
   const Config config{.width = kWidth, .positives = "next", .temperature = 0.5};
@@ -29,15 +35,11 @@ TEST(EntanglementMonitor, ReadsWhatTheMatricesSay) {
   const Tensor states = unit(h.view({kAll, kStates}).to(at::kDouble)), z = unit(at::mm(h.view({kAll, kStates}).to(at::kDouble), w.to(at::kDouble).t()));
   const Tensor off = 1 - at::eye(kAll, at::kDouble), cosines = at::mm(z, z.t());
   const double pairs = kAll * (kAll - 1.0);
-  const auto rank = [](const Tensor& x) {
-    const Tensor values = at::linalg_svdvals(x).square(), shares = values / values.sum();
-    return std::exp(-at::xlogy(shares, shares).sum().item<double>());
-  };
   constexpr double kFloat32 = 2e-5;  // float32 rounding of sums over 24 positions, effective rank times ten
   EXPECT_NEAR(reading.mean_cosine, (cosines * off).sum().item<double>() / pairs, kFloat32);
   EXPECT_NEAR(reading.state_mean_cosine, (at::mm(states, states.t()) * off).sum().item<double>() / pairs, kFloat32);
-  EXPECT_NEAR(reading.effective_rank, rank(z), 10 * kFloat32);
-  EXPECT_NEAR(reading.state_effective_rank, rank(states), 10 * kFloat32);
+  EXPECT_NEAR(reading.effective_rank, effective_rank(z), 10 * kFloat32);
+  EXPECT_NEAR(reading.state_effective_rank, effective_rank(states), 10 * kFloat32);
   const Tensor squares = at::cdist(z, z).square();
   EXPECT_NEAR(reading.uniformity, std::log(((-2 * squares).exp() * off).sum().item<double>() / pairs), kFloat32);
   const auto positives = make_positives(config, context);
@@ -158,6 +160,44 @@ TEST(EntanglementMonitor, AProjectionThatSatisfiesTheLiteralLossAloneIsSeen) {
   const HeadTraining healthy = train_head(smoothed);
   EXPECT_TRUE(alarms(healthy.reading, 0.1 * healthy.last_gradient / healthy.first_gradient, healthy.loss, loss_floor(smoothed, {})).empty());
   EXPECT_GT(healthy.reading.effective_rank, 30.0);
+}
+
+/// Adam (0.9, 0.999) on unit vectors that start with a common component of 0.3: cosines of 0.09.
+Tensor trained_directions(const Config& config, const Context& context, double learning_rate, int64_t steps) {
+  constexpr int64_t n = 256, d = 64;
+  Tensor v = std::sqrt(1 - 0.09) * unit(normal({1, n, d}, 11, at::kFloat));
+  v.select(2, 0).add_(0.3);
+  Tensor first = at::zeros_like(v), second = at::zeros_like(v);
+  const auto positives = make_positives(config, context);
+  for (int64_t step = 1; step <= steps; ++step) {
+    const Tensor leaf = v.detach().requires_grad_();
+    const Tensor gradient = torch::autograd::grad({loss(leaf, config, context, *positives)}, {leaf})[0];
+    first = 0.9 * first + 0.1 * gradient;
+    second = 0.999 * second + 0.001 * gradient.square();
+    const double correction = std::sqrt(1 - std::pow(0.999, step)) / (1 - std::pow(0.9, step));
+    v = v - learning_rate * correction * first / (second.sqrt() + 1e-8);
+  }
+  return unit(v.view({n, d}));
+}
+
+double mean_cosine(const Tensor& z) {
+  const double n = static_cast<double>(z.size(0));
+  return (z.sum(0).square().sum().item<double>() - n) / (n * (n - 1));
+}
+
+TEST(EntanglementCollapse, TheLiteralLossCollapsesAndSmoothedInfonceDoesNot) {
+  Context context;
+  context.ids = at::arange(256, at::kLong).remainder(50).view({1, 256});  // 50 clusters
+  const Config literal{.loss = "literal", .temperature = 0.1};
+  const Tensor collapsed = trained_directions(literal, context, 0.01, 200);
+  EXPECT_GT(mean_cosine(collapsed), 0.95);
+  EXPECT_LT(effective_rank(collapsed), 2.0);
+  const Config smoothed{.loss = "infonce", .positives = "same_token", .smoothing = 0.1, .temperature = 0.5, .frequency_threshold = 0};
+  const Tensor healthy = trained_directions(smoothed, context, 0.01, 200);
+  EXPECT_LT(mean_cosine(healthy), 0.1);
+  EXPECT_GT(effective_rank(healthy), 30.0);
+  const Tensor a = matrix_of(*make_positives(smoothed, context)).to(at::kFloat);
+  EXPECT_GT((healthy * at::mm(a, healthy)).sum(1).mean().item<double>(), 0.8);  // clusters have formed
 }
 
 }  // namespace

@@ -83,6 +83,22 @@ TEST(EntanglementPairSums, ExactSumsAreThoseOfTheMatrix) {
   }
 }
 
+TEST(EntanglementPairSums, EstimatesAreThoseOfTheirFeatures) {
+  const Tensor z = unit(normal({1, 12, 3}, 3) + 1.0);
+  for (const std::string pairs : {"random_features", "positive_features", "fft"}) {
+    const Config config{.scope = "sequence", .temperature = 0.5, .pairs = pairs, .frequencies = 50, .window_decay = 0.7};
+    const Tensor angles = at::mm(z[0], draw_frequencies(config, {}, 3, at::kDouble).t());
+    // e^(x.y / tau) from either map: that of cosines and sines estimates e^((x.y - 1) / tau).
+    const Tensor phi = pairs == "positive_features" ? (angles - 1).exp() : std::exp(1.0) * at::cat({angles.cos(), angles.sin()}, 1);
+    Tensor estimates = at::mm(phi, phi.t()) / 50;
+    estimates.fill_diagonal_(0);
+    const Tensor distance = (at::arange(12).unsqueeze(0) - at::arange(12).unsqueeze(1)).abs().to(at::kDouble);
+    if (pairs == "fft") estimates *= at::pow(0.7, distance);
+    ASSERT_GT(estimates.sum(1).min().item<double>(), 11 * std::exp(-2.0)) << pairs;  // nothing is clipped
+    EXPECT_LT((log_row_sums(z, config, {})[0] - estimates.sum(1).log()).abs().max().item<double>(), 1e-10) << pairs;  // float64 rounding
+  }
+}
+
 TEST(EntanglementPairSums, EstimatesApproachTheMatrix) {
   const Tensor z = unit(normal({2, 40, 6}, 3) + 0.5);
   const Tensor all = kernels(z, 0.5);

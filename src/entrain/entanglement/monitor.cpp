@@ -1,6 +1,7 @@
 #include "entrain/entanglement/monitor.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <array>
