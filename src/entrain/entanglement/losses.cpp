@@ -113,8 +113,7 @@ Tensor unit_vectors(const Tensor& v) { return v / v.norm(2, {-1}, /*keepdim=*/tr
 Tensor alignment(const Tensor& x, const Context& context, const Positives& positives) {
   const Tensor squares = x.square().sum(1, /*keepdim=*/true);
   const Tensor moved = positives.apply(at::cat({x, squares}, 1));  // A x and A |x|^2
-  const Tensor has = positives.has().to(x.scalar_type());
-  const Tensor rows = has * squares.squeeze(1) - 2 * (x * moved.narrow(1, 0, x.size(1))).sum(1) + moved.select(1, x.size(1));
+  const Tensor rows = squares.squeeze(1) - 2 * (x * moved.narrow(1, 0, x.size(1))).sum(1) + moved.select(1, x.size(1));
   return weighted_mean(rows, positives.row_weights(), context.ranks);
 }
 
