@@ -1,0 +1,109 @@
+"""The entanglement layer from outside: same bits at weight 0, no trace in what is saved, inspection, adaptation of a trained model, bad input."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from program import check_error, checkpoints, entrain, metrics, steps, write_recipe
+
+BASE = {"model.width": 32, "model.layers": 2, "model.context": 32, "budget.steps": 100}
+LAYER = {**BASE, "entanglement.mode": "side", "entanglement.width": 16, "entanglement.weight": 0.5, "entanglement.monitor_every": 25}
+
+
+@pytest.fixture(scope="module")
+def plain(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    entrain("train", write_recipe(folder / "recipe.toml", data, BASE), "--run", folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def entangled(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("entangled")
+    entrain("train", write_recipe(folder / "recipe.toml", data, LAYER), "--run", folder / "run")
+    return folder / "run"
+
+
+def test_weight_zero_is_plain_training(plain, data, tmp_path):
+    entrain("train", write_recipe(tmp_path / "recipe.toml", data, {**LAYER, "entanglement.weight": 0.0}), "--run", tmp_path / "run")
+    first, second = checkpoints(plain)[-1], checkpoints(tmp_path / "run")[-1]
+    assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+    assert [record["loss"] for record in steps(plain)] == [record["loss"] for record in steps(tmp_path / "run")]
+
+
+def test_transformers_opens_the_model_and_finds_no_trace(entangled):
+    transformers = pytest.importorskip("transformers")
+    safetensors = pytest.importorskip("safetensors")
+    newest = checkpoints(entangled)[-1]
+    with safetensors.safe_open(newest / "model.safetensors", "pt") as file:
+        assert not [name for name in file.keys() if "entangle" in name]
+    with safetensors.safe_open(newest / "methods.safetensors", "pt") as file:
+        assert any(name.endswith("projection.weight") for name in file.keys())
+    _, info = transformers.AutoModelForCausalLM.from_pretrained(newest, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+
+
+def test_metrics_hold_the_monitor(entangled):
+    readings = [record["figures"] for record in metrics(entangled) if "figures" in record]
+    assert readings
+    for name in ("loss", "gate_rate", "gradient_ratio", "cosine"):
+        assert all(any(key.endswith(f".{name}") for key in reading) for reading in readings), name
+    full = [reading for reading in readings if any(key.endswith(".effective_rank") for key in reading)]
+    assert full and len(full) < len(readings)
+    for name in ("mean_cosine", "uniformity", "alignment", "entropy_mean", "head_norm", "soft_nearest_neighbour"):
+        assert any(key.endswith(f".{name}") for key in full[0]), name
+
+
+@pytest.mark.parametrize("run", ["plain", "entangled"])
+def test_inspect(run, texts, tmp_path, request):
+    folder = request.getfixturevalue(run)
+    done = entrain("inspect", "entanglement", folder, "--text", texts, "--json", "--map", tmp_path / "map.svg", "--tokens", 5000)
+    seen = json.loads(done.stdout)
+    assert seen["layer"] == (run == "entangled")
+    assert seen["figures"]["effective_rank"] > 1
+    assert len(seen["pairs"]) > 5 and seen["clusters"]
+    for pair in seen["pairs"]:
+        assert -1.001 <= pair["cosine"] <= 1.001
+        for side in ("first", "second"):
+            assert pair[side]["occurrences"] >= 5
+            assert f"[{pair[side]['text']}]" in pair[side]["example"]
+    cosines = [pair["cosine"] for pair in seen["pairs"]]
+    assert cosines == sorted(cosines, reverse=True)
+    root = ElementTree.parse(tmp_path / "map.svg").getroot()
+    assert len(root.findall("{http://www.w3.org/2000/svg}circle")) > 20
+    text = entrain("inspect", "entanglement", folder, "--text", texts, "--tokens", 5000).stdout.decode()
+    assert "strongest pairs" in text and "clusters" in text
+
+
+def test_adapts_a_trained_model(plain, data, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.toml", data, LAYER)
+    entrain("train", recipe, "--from", plain, "--run", tmp_path / "run")
+    first_loss, last_loss = steps(plain)[0]["loss"], steps(plain)[-1]["loss"]
+    start = steps(tmp_path / "run")[0]["loss"]
+    assert abs(start - last_loss) < abs(start - first_loss)
+    again = entrain("train", recipe, "--from", plain, "--run", tmp_path / "run", "--resume", code=0)
+    assert b"resumed" in again.stderr
+
+
+@pytest.mark.parametrize("settings,words", [
+    (["entanglement.blocks=[7]"], ["entanglement.blocks", "block 7"]),
+    (["entanglement.width=4096"], ["entanglement.width", "model.width"]),
+    (["entanglement.temperature=0.1", 'entanglement.pairs="random_features"'], ["0.25", "entanglement.temperature"]),
+    (['entanglement.pairs="fft"'], ["entanglement.scope"]),
+    (['entanglement.loss="contraclm"'], ["entanglement.positives"]),
+    (['entanglement.loss="attribute_hsic"'], ["entanglement.attribute"]),
+    (['entanglement.loss="infonec"'], ["infonec", "infonce"]),
+])
+def test_bad_layers_name_the_fix(settings, words, data, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.toml", data, LAYER)
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    check_error(entrain("train", recipe, *arguments, "--run", tmp_path / "run", code=2), words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_attribute_file(data, tmp_path):
+    (tmp_path / "words.tsv").write_text("the\tarticle\na\tarticle\nof\tother\nin\tother\n")
+    recipe = write_recipe(tmp_path / "recipe.toml", data, {**LAYER, "entanglement.loss": "attribute_hsic", "entanglement.attribute": str(tmp_path / "words.tsv")})
+    entrain("train", recipe, "--run", tmp_path / "run")
+    (tmp_path / "words.tsv").write_text("the article\n")
+    check_error(entrain("train", recipe, "--run", tmp_path / "other", code=3), ["words.tsv", "tab"])

@@ -1,0 +1,153 @@
+// Training with the entanglement layer in place, through the whole trainer.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "entrain/base/error.h"
+#include "entrain/model/safetensors.h"
+#include "entrain/train/method.h"
+#include "tiny_run.h"
+
+namespace entrain::train {
+namespace {
+
+using text::TemporaryFolder;
+
+struct Bench {
+  TemporaryFolder folder;
+  Bench() { make_data(folder / "data", 16); }
+  Recipe recipe(std::vector<std::string> settings = {}) const {
+    if (!settings.empty() && settings[0].starts_with("entanglement")) settings.insert(settings.begin(), {"entanglement.mode=side", "entanglement.width=8", "entanglement.monitor_every=3"});
+    return tiny_recipe(folder / "data", settings);
+  }
+  fs::path run(const std::string& name) const { return folder / name; }
+  Recorder train(const std::string& name, const Recipe& recipe, Start start = Start::kFresh, int64_t stop_after = -1) const {
+    Recorder recorder;
+    recorder.stop_after = stop_after;
+    Trainer(recipe, run(name), start, recorder).run();
+    return recorder;
+  }
+  fs::path checkpoint(const std::string& name) const { return CheckpointStore(run(name) / "checkpoints", 1).newest().value(); }
+};
+
+TEST(Entangled, WeightZeroGivesTheBitsOfPlainTraining) {
+  const Bench bench;
+  bench.train("plain", bench.recipe());
+  bench.train("zero", bench.recipe({"entanglement.weight=0"}));
+  for (const char* file : {"model.safetensors", "config.json", "optimizer.safetensors"}) {
+    EXPECT_EQ(read_file(bench.checkpoint("plain") / file), read_file(bench.checkpoint("zero") / file)) << file;
+  }
+  bench.train("on", bench.recipe({"entanglement.weight=0.5"}));
+  EXPECT_NE(read_file(bench.checkpoint("plain") / "model.safetensors"), read_file(bench.checkpoint("on") / "model.safetensors"));
+}
+
+TEST(Entangled, ModelHoldsNoTrace) {
+  const Bench bench;
+  bench.train("on", bench.recipe({"entanglement.weight=0.5"}));
+  for (const auto& [name, tensor] : model::read_safetensors(bench.checkpoint("on") / "model.safetensors")) EXPECT_EQ(name.find("entanglement"), std::string::npos) << name;
+  EXPECT_EQ(read_file(bench.checkpoint("on") / "config.json").find("entanglement"), std::string::npos);
+  EXPECT_TRUE(fs::exists(bench.checkpoint("on") / "methods.safetensors"));
+  bench.train("plain", bench.recipe());
+  EXPECT_FALSE(fs::exists(bench.checkpoint("plain") / "methods.safetensors"));
+}
+
+TEST(Entangled, ResumesToTheSameBits) {
+  for (const std::string settings : {"entanglement.positives=next", "entanglement.positives=same_token", "entanglement.positives=views", "entanglement.pairs=random_features"}) {
+    const Bench bench;
+    const Recipe recipe = bench.recipe({settings, "model.dropout=0.1", "train.micro_batches=2"});
+    bench.train("whole", recipe);
+    bench.train("parts", recipe, Start::kFresh, 5);
+    bench.train("parts", recipe, Start::kResume);
+    expect_equal(RunContents(bench.run("whole")), RunContents(bench.run("parts")), settings);
+    EXPECT_EQ(checksum(read_file(bench.checkpoint("whole") / "methods.safetensors")), checksum(read_file(bench.checkpoint("parts") / "methods.safetensors"))) << settings;
+  }
+}
+
+TEST(Entangled, EveryLossAndEveryPositiveTrains) {
+  const Bench bench;
+  std::vector<std::vector<std::string>> all;
+  for (const std::string loss : {"infonce", "align_uniform", "ecf", "sigreg", "entropy_floor", "simctg", "hsic", "cosreg", "decov", "barlow", "vicreg", "total_correlation", "literal"}) {
+    all.push_back({"entanglement.loss=" + loss});
+  }
+  for (const std::string positives : {"next", "same_token", "views", "window", "ppmi", "random"}) all.push_back({"entanglement.positives=" + positives});
+  all.push_back({"entanglement.loss=contraclm", "entanglement.positives=views"});
+  for (const std::string gate : {"none", "matrix", "cosine", "pcgrad", "gradnorm"}) all.push_back({"entanglement.gate=" + gate});
+  for (const std::string pairs : {"exact", "random_features", "positive_features"}) all.push_back({"entanglement.pairs=" + pairs});
+  all.push_back({"entanglement.pairs=fft", "entanglement.scope=sequence"});
+  all.push_back({"entanglement.blocks=[0, 1]", "superposition.mode=full", "superposition.bag=2"});
+  text::write_plain(bench.folder / "attribute.tsv", "ship\tthing\nbirds\tanimal\nsky\tthing\nthe\tthing\nseven\tanimal\n");
+  for (size_t i = 0; i < all.size(); ++i) {
+    std::vector<std::string> settings = all[i];
+    settings.insert(settings.end(), {"model.dropout=0.1", "budget.steps=4", "evaluation.every=0"});
+    const Recorder recorder = bench.train("run" + std::to_string(i), bench.recipe(settings));
+    ASSERT_EQ(recorder.steps.size(), 4u) << all[i][0];
+    bool found = false;
+    for (const auto& [name, value] : recorder.steps.back().figures) {
+      EXPECT_TRUE(std::isfinite(value)) << all[i][0] << " " << name;
+      found |= name.ends_with(".loss") && value != 0;
+    }
+    EXPECT_TRUE(found) << all[i][0];
+  }
+}
+
+TEST(Entangled, ShowsTheMonitorAndChargesItsFlops) {
+  const Bench bench;
+  const Recorder plain = bench.train("plain", bench.recipe()), on = bench.train("on", bench.recipe({"entanglement.weight=0.5"}));
+  EXPECT_GT(on.start.flops_per_step, plain.start.flops_per_step);
+  EXPECT_TRUE(plain.steps[2].figures.empty());
+  const auto has = [](const StepRecord& record, const std::string& ending) {
+    for (const auto& [name, value] : record.figures) {
+      if (name.ends_with(ending)) return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(has(on.steps[2], ".effective_rank"));   // step 3
+  EXPECT_FALSE(has(on.steps[3], ".effective_rank"));
+  EXPECT_TRUE(has(on.steps[3], ".gate_rate"));
+  EXPECT_NE(read_file(bench.run("on") / "metrics.jsonl").find("entanglement.1.effective_rank"), std::string::npos);
+  const Recorder views = bench.train("views", bench.recipe({"entanglement.positives=views", "model.dropout=0.1"}));
+  EXPECT_GT(views.start.flops_per_step, 1.9 * plain.start.flops_per_step);
+}
+
+TEST(Entangled, LiteralLossRaisesAnAlarm) {
+  const Bench bench;
+  const Recorder recorder = bench.train("literal", bench.recipe({"entanglement.loss=literal", "entanglement.weight=10", "entanglement.gate=none", "entanglement.norm_cap=0", "entanglement.temperature=0.1",
+                                                                 "entanglement.head_lr=0.05", "budget.steps=120", "evaluation.every=0"}));
+  size_t alarms = 0;
+  for (const StepRecord& record : recorder.steps) alarms += record.alarms.size();
+  EXPECT_GT(alarms, 0u);
+}
+
+TEST(TrainFrom, StartsWithTheWeights) {
+  const Bench bench;
+  bench.train("first", bench.recipe());
+  Recipe recipe = bench.recipe({"train.from=" + bench.run("first").string(), "budget.steps=1", "optimizer.lr=0", "model.layers=5"});
+  const Recorder recorder = bench.train("second", recipe);
+  EXPECT_EQ(read_file(bench.checkpoint("first") / "model.safetensors"), read_file(bench.checkpoint("second") / "model.safetensors"));
+  // On with the layer, as domain adaptation does.
+  const Recipe entangled = bench.recipe({"entanglement.blocks=[1]", "train.from=" + bench.run("first").string(), "budget.steps=4"});
+  EXPECT_EQ(bench.train("third", entangled).steps.size(), 4u);
+  const Recipe wrong_block = bench.recipe({"entanglement.blocks=[2]", "train.from=" + bench.run("first").string()});
+  EXPECT_THROW(bench.train("fourth", wrong_block), Error);
+}
+
+TEST(TrainFrom, AnotherTokenizerIsAnError) {
+  const Bench bench;
+  bench.train("first", bench.recipe());
+  const fs::path folder = bench.checkpoint("first");
+  make_data(bench.folder / "other-data", 3);  // other text, other merges
+  fs::create_directories(bench.folder / "other");
+  for (const char* file : {"config.json", "model.safetensors"}) fs::copy_file(folder / file, bench.folder / "other" / file);
+  fs::copy_file(bench.folder / "other-data" / "tokenizer.json", bench.folder / "other" / "tokenizer.json");
+  try {
+    bench.train("second", bench.recipe({"train.from=" + (bench.folder / "other").string()}));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kData);
+    EXPECT_NE(error.hint().find("data prepare --tokenizer"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace entrain::train
