@@ -161,6 +161,33 @@ TEST(HashedRows, RejectsWrongArguments) {
   EXPECT_THROW(ngram_keys(ids, 2, 0, at::zeros({2, 5}, at::kInt)), c10::Error);
 }
 
+// Five steps on overlapping rows; rows and sums stay below 4, so each step rounds to a few times 2.4e-7.
+TEST(RowAdagrad, TheFastFormIsThePlainOne) {
+  for (const int64_t width : {1, 7, 33, 128}) {
+    Tensor table = normal({50, width}), sums = at::zeros({50});
+    Tensor wide = table.to(at::kDouble), wide_sums = at::zeros({50}, at::kDouble);
+    const Tensor before = table.clone();
+    for (uint64_t step = 1; step <= 5; ++step) {
+      const Tensor indices = at::randperm(40, at::make_generator<at::CPUGeneratorImpl>(step), at::TensorOptions().dtype(at::kLong)).narrow(0, 0, 20), g = normal({20, width}, 0.5, step);
+      row_adagrad_(table, sums, indices, g, 0.1, 1e-10);
+      row_adagrad_(wide, wide_sums, indices, g.to(at::kDouble), 0.1, 1e-10);
+    }
+    EXPECT_LT((table - wide).abs().max().item<double>(), 3e-6) << width;
+    EXPECT_LT((sums - wide_sums).abs().max().item<double>(), 3e-6) << width;
+    EXPECT_GT((table - before).abs().max().item<double>(), 0.05);
+    EXPECT_TRUE(at::equal(table.narrow(0, 40, 10), before.narrow(0, 40, 10))) << "rows without a gradient stay";
+  }
+}
+
+TEST(RowAdagrad, RejectsWrongArguments) {
+  const Tensor table = normal({5, 4}), sums = at::zeros({5}), g = normal({2, 4});
+  EXPECT_THROW(row_adagrad_(table, sums, ids_of({0, 5}), g, 0.1, 0), c10::Error);
+  EXPECT_THROW(row_adagrad_(table, sums, ids_of({-1, 2}), g, 0.1, 0), c10::Error);
+  EXPECT_THROW(row_adagrad_(table, at::zeros({4}), ids_of({0, 1}), g, 0.1, 0), c10::Error);
+  EXPECT_THROW(row_adagrad_(table, sums, ids_of({0, 1, 2}), g, 0.1, 0), c10::Error);
+  EXPECT_TRUE(at::equal(sums, at::zeros({5})));
+}
+
 TEST(LazyZeros, AreZerosThatCanBeWritten) {
   const Tensor zeros = lazy_zeros({int64_t{1} << 34, 4});  // 256 GiB of address space
   EXPECT_EQ(zeros[(int64_t{1} << 34) - 1][3].item<float>(), 0);

@@ -16,6 +16,7 @@
 #include "entrain/model/generate.h"
 #include "entrain/model/huggingface.h"
 #include "entrain/text/tokenizer.h"
+#include "entrain/train/distillation.h"
 
 namespace entrain::lab {
 namespace {
@@ -138,7 +139,8 @@ std::string Job::key() const {
   neutral.data.path.clear();
   neutral.train.threads = 0;
   neutral.checkpoint = {};
-  std::string text = to_text(neutral) + data_checksum(*this) + scoring.split + "\n" + std::to_string(scoring.block_tokens) + "\n" + std::to_string(scoring.task_limit) + "\n" +
+  neutral.distill.teacher.clear();
+  std::string text = to_text(neutral) + train::teacher_checksum(recipe) + data_checksum(*this) + scoring.split + "\n" + std::to_string(scoring.block_tokens) + "\n" + std::to_string(scoring.task_limit) + "\n" +
                      scoring.prompt + "\n" + std::to_string(scoring.sample_tokens) + "\n";
   for (const std::string& task : scoring.tasks) text += task + "\n";
   return to_hex(checksum(text));

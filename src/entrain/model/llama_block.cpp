@@ -47,7 +47,7 @@ class LlamaBlock final : public Transformer::Block {
     }
     q = ops::rope(tap("attn.hook_q", q, pass), pass.cos, pass.sin, pass.offset);
     k = ops::rope(tap("attn.hook_k", k, pass), pass.cos, pass.sin, pass.offset);
-    const Tensor v = tap("attn.hook_v", qkv[2].view({rows, positions, c.kv_heads, c.head_width}), pass);
+    const Tensor v = tap("attn.hook_v", with_features(qkv[2].view({rows, positions, c.kv_heads, c.head_width}), pass), pass);
     const Tensor z = tap("attn.hook_z", attend(q, k, v, pass), pass);
     return ops::linear(z.reshape({rows, positions, c.query_width()}), output_);
   }

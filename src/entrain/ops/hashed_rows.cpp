@@ -67,6 +67,12 @@ std::tuple<Tensor, Tensor> hashed_rows_backward(const Tensor& grad, const Tensor
   return {indices, at::zeros({indices.size(0), grad.size(2)}, grad.options()).index_add(0, place, values)};
 }
 
+void row_adagrad_(const Tensor& table, const Tensor& sums, const Tensor& indices, const Tensor& gradients, double lr, double eps) {
+  sums.index_add_(0, indices, gradients.square().mean(1));
+  const Tensor rates = -lr / (sums.index_select(0, indices).sqrt() + eps);
+  table.index_add_(0, indices, gradients * rates.unsqueeze(1));
+}
+
 }  // namespace reference
 
 namespace {
@@ -114,6 +120,15 @@ Tensor checked_keys(const Tensor& ids, int64_t order, int64_t head, const std::o
   return op.call(ids, order, head, segments);
 }
 
+void checked_adagrad_(const Tensor& table, const Tensor& sums, const Tensor& indices, const Tensor& gradients, double lr, double eps) {
+  TORCH_CHECK(table.dim() == 2 && table.is_contiguous() && sums.is_contiguous() && sums.dim() == 1 && sums.size(0) == table.size(0), "row_adagrad_: table ",
+              table.sizes(), ", sums ", sums.sizes(), " must be (R, W) and (R), contiguous");
+  TORCH_CHECK(indices.dim() == 1 && indices.scalar_type() == at::kLong && gradients.dim() == 2 && gradients.size(0) == indices.size(0) && gradients.size(1) == table.size(1),
+              "row_adagrad_: indices ", indices.sizes(), ", gradients ", gradients.sizes(), " must be (U) int64 and (U, W)");
+  static const auto op = find_op<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, double, double)>("entrain::row_adagrad_step_");
+  op.call(table, sums, indices, gradients, lr, eps);
+}
+
 }  // namespace
 
 Tensor ngram_keys(const Tensor& ids, int64_t order, int64_t head, const Tensor& segments) {
@@ -124,6 +139,12 @@ Tensor ngram_keys(const Tensor& ids, int64_t order, int64_t head, const Tensor& 
 Tensor hashed_rows(const Tensor& table, const Tensor& keys, int64_t bag, Signs signs) {
   static const auto op = find_op<Tensor(const Tensor&, const Tensor&, int64_t, bool)>("entrain::hashed_rows");
   return op.call(table, keys, bag, signs == Signs::kPerKey);
+}
+
+void row_adagrad_(const Tensor& table, const Tensor& sums, const Tensor& indices, const Tensor& gradients, double lr, double eps) {
+  static const auto op = find_op<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, double, double)>("entrain::row_adagrad_");
+  const c10::NoGradGuard no_grad;
+  op.call(table, sums, indices, gradients, lr, eps);
 }
 
 Tensor lazy_zeros(at::IntArrayRef sizes) {
@@ -141,11 +162,14 @@ TORCH_LIBRARY_FRAGMENT(entrain, m) {
   m.def("hashed_rows(Tensor table, Tensor keys, int bag, bool signs) -> Tensor", with_autograd);
   m.def("hashed_rows_forward(Tensor table, Tensor keys, int bag, bool signs) -> Tensor");
   m.def("hashed_rows_backward(Tensor grad, Tensor keys, int n_rows, int bag, bool signs) -> (Tensor indices, Tensor values)");
+  m.def("row_adagrad_(Tensor(a!) table, Tensor(b!) sums, Tensor indices, Tensor gradients, float lr, float eps) -> ()", checked_adagrad_);
+  m.def("row_adagrad_step_(Tensor(a!) table, Tensor(b!) sums, Tensor indices, Tensor gradients, float lr, float eps) -> ()");
 }
 TORCH_LIBRARY_IMPL(entrain, CompositeExplicitAutograd, m) {
   m.impl("ngram_keys_forward", reference::ngram_keys);
   m.impl("hashed_rows_forward", reference::hashed_rows_forward);
   m.impl("hashed_rows_backward", reference::hashed_rows_backward);
+  m.impl("row_adagrad_step_", reference::row_adagrad_);
 }
 
 }  // namespace entrain::ops

@@ -25,6 +25,11 @@ Tensor ngram_keys(const Tensor& ids, int64_t order, int64_t head, const Tensor& 
 /// whatever the number of threads.
 Tensor hashed_rows(const Tensor& table, const Tensor& keys, int64_t bag, Signs signs);
 
+/// A step of row-wise Adagrad, which keeps one number a row (Gupta et al., arXiv 1801.10112, apply it to embeddings), in place:
+/// sums[r] += mean(g_r^2); table[r] -= lr * g_r / (sqrt(sums[r]) + eps) for the rows of `indices`, which are distinct; no other is read.
+/// table: (R, W); sums: (R); indices: (U) int64; gradients: (U, W).
+void row_adagrad_(const Tensor& table, const Tensor& sums, const Tensor& indices, const Tensor& gradients, double lr, double eps);
+
 /// Zeros, float32, that take memory from the system only where they are written. Throws std::bad_alloc where the address space ends.
 Tensor lazy_zeros(at::IntArrayRef sizes);
 
@@ -34,6 +39,7 @@ Tensor ngram_keys(const Tensor& ids, int64_t order, int64_t head, const std::opt
 Tensor hashed_rows_forward(const Tensor& table, const Tensor& keys, int64_t bag, bool signs);
 /// grad: (B, T, W). Returns the rows read, (U) ascending, and their gradients, (U, W).
 std::tuple<Tensor, Tensor> hashed_rows_backward(const Tensor& grad, const Tensor& keys, int64_t n_rows, int64_t bag, bool signs);
+void row_adagrad_(const Tensor& table, const Tensor& sums, const Tensor& indices, const Tensor& gradients, double lr, double eps);
 
 }  // namespace reference
 

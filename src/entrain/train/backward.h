@@ -7,12 +7,15 @@
 
 namespace entrain::train {
 
+class Teacher;
+
 struct BackwardOptions {
   int64_t micro_batches = 1;
   text::Borders borders = text::Borders::kCross;
   uint64_t seed = 0;                 ///< of dropout
   int64_t step = 0;                  ///< likewise
   const model::Taps* taps = nullptr;
+  const Teacher* teacher = nullptr;  ///< its predictions take part in the loss
 };
 
 /// Leaves the gradient of the mean loss over all positions of the batch in the model's parameters and returns that loss, in

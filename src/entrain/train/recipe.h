@@ -68,6 +68,13 @@ struct CheckpointConfig {
   int64_t keep = 2;
 };
 
+struct DistillConfig {
+  std::string teacher;
+  double weight = 0.5;
+  double temperature = 1.0;
+  bool is_on() const { return !teacher.empty(); }
+};
+
 struct Recipe {
   model::Config model;
   DataConfig data;
@@ -75,6 +82,7 @@ struct Recipe {
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
   superposition::Config superposition;
+  DistillConfig distill;
   BudgetConfig budget;
   EvaluationConfig evaluation;
   CheckpointConfig checkpoint;

@@ -1,4 +1,4 @@
-// CPU forms of ngram_keys and hashed_rows.
+// CPU forms of ngram_keys, hashed_rows and row_adagrad_.
 
 #include "entrain/ops/hashed_rows.h"
 
@@ -11,6 +11,12 @@
 
 namespace entrain::ops::cpu {
 namespace {
+
+constexpr int64_t kAhead = 8;  // rows lie anywhere in memory: they are asked for before they are needed
+
+void prefetch_row(const float* row, int64_t width) {
+  for (int64_t c = 0; c < width; c += 16) __builtin_prefetch(row + c);
+}
 
 Tensor keys_of(const Tensor& ids, int64_t order, int64_t head, const std::optional<Tensor>& segments) {
   const Tensor dense = ids.contiguous(), dense_segments = segments ? segments->contiguous() : Tensor();
@@ -45,7 +51,6 @@ void add_row(bool signs, float scale, const float* x, int64_t key, int64_t width
 
 Tensor forward(const Tensor& table, const Tensor& keys, int64_t bag, bool signs) {
   if (!all_float(table)) return reference::hashed_rows_forward(table, keys, bag, signs);
-  constexpr int64_t kAhead = 8;  // rows lie anywhere in memory: ask for them before they are needed
   const Tensor rows = table.contiguous(), dense_keys = keys.contiguous();
   const int64_t width = table.size(1), n_rows = table.size(0), n_keys = keys.numel();
   Tensor out = at::zeros({keys.size(0), keys.size(1) / bag, width}, table.options());
@@ -55,10 +60,7 @@ Tensor forward(const Tensor& table, const Tensor& keys, int64_t bag, bool signs)
   const float share = 1.0f / static_cast<float>(bag);
   at::parallel_for(0, n_keys / bag, row_grain(width * bag), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * bag; i < end * bag; ++i) {
-      if (i + kAhead < n_keys) {
-        const float* next = in + key[i + kAhead] % n_rows * width;
-        for (int64_t c = 0; c < width; c += 16) __builtin_prefetch(next + c);
-      }
+      if (i + kAhead < n_keys) prefetch_row(in + key[i + kAhead] % n_rows * width, width);
       if (key[i] != 0) add_row(signs, share, in + key[i] % n_rows * width, key[i], width, y + i / bag * width);
     }
   });
@@ -105,12 +107,29 @@ std::tuple<Tensor, Tensor> backward(const Tensor& grad, const Tensor& keys, int6
   return {indices, values};
 }
 
+void adagrad_(const Tensor& table, const Tensor& sums, const Tensor& indices, const Tensor& gradients, double lr, double eps) {
+  if (!all_float(table, sums, gradients)) return reference::row_adagrad_(table, sums, indices, gradients, lr, eps);
+  const Tensor dense = gradients.contiguous(), dense_indices = indices.contiguous();
+  const int64_t width = table.size(1), n_used = indices.size(0), n_rows = table.size(0);
+  const float* g = dense.const_data_ptr<float>();
+  const int64_t* index = dense_indices.const_data_ptr<int64_t>();
+  float *rows = table.mutable_data_ptr<float>(), *sum = sums.mutable_data_ptr<float>();
+  for (int64_t u = 0; u < n_used; ++u) TORCH_CHECK_INDEX(index[u] >= 0 && index[u] < n_rows, "row_adagrad_: row ", index[u], " is not in [0, ", n_rows, ")");
+  at::parallel_for(0, n_used, row_grain(width), [&](int64_t begin, int64_t end) {
+    for (int64_t u = begin; u < end; ++u) {
+      if (u + kAhead < end) prefetch_row(rows + index[u + kAhead] * width, width);
+      row_adagrad(g + u * width, width, static_cast<float>(lr), static_cast<float>(eps), rows + index[u] * width, sum + index[u]);
+    }
+  });
+}
+
 }  // namespace
 
 TORCH_LIBRARY_IMPL(entrain, CPU, m) {
   m.impl("ngram_keys_forward", keys_of);
   m.impl("hashed_rows_forward", forward);
   m.impl("hashed_rows_backward", backward);
+  m.impl("row_adagrad_step_", adagrad_);
 }
 
 }  // namespace entrain::ops::cpu

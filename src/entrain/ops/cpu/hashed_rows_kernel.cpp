@@ -1,4 +1,4 @@
-// Sums of rows under the signs of their keys.
+// Sums of rows under the signs of their keys, and the update of a row.
 
 #include "entrain/ops/cpu/hash.h"
 #include "entrain/ops/cpu/kernels.h"
@@ -9,6 +9,8 @@
 #include <hwy/foreach_target.h>
 // After foreach_target.h, which includes this file again for each instruction set.
 #include "entrain/ops/cpu/simd-inl.h"
+
+#include <cmath>
 
 HWY_BEFORE_NAMESPACE();
 namespace entrain::ops::HWY_NAMESPACE {
@@ -34,6 +36,17 @@ void add_signed(float scale, const float* x, int64_t key, int64_t width, float* 
   }
 }
 
+void row_adagrad(const float* g, int64_t width, float lr, float eps, float* row, float* sum) {
+  const int64_t whole = width - width % kLanes, rest = width - whole;
+  Vec squares = hn::Zero(kFloats);
+  for (int64_t c = 0; c < whole; c += kLanes) squares = hn::MulAdd(load(g + c), load(g + c), squares);
+  if (rest > 0) squares = hn::MulAdd(load_first(g + whole, rest), load_first(g + whole, rest), squares);
+  *sum += sum_lanes(squares) / static_cast<float>(width);
+  const Vec rate = set(lr / (std::sqrt(*sum) + eps));
+  for (int64_t c = 0; c < whole; c += kLanes) store(hn::NegMulAdd(load(g + c), rate, load(row + c)), row + c);
+  if (rest > 0) store_first(hn::NegMulAdd(load_first(g + whole, rest), rate, load_first(row + whole, rest)), rest, row + whole);
+}
+
 }  // namespace entrain::ops::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -41,9 +54,13 @@ HWY_AFTER_NAMESPACE();
 namespace entrain::ops {
 
 HWY_EXPORT(add_signed);
+HWY_EXPORT(row_adagrad);
 
 void cpu::add_signed(float scale, const float* x, int64_t key, int64_t width, float* out) {
   HWY_DYNAMIC_DISPATCH(add_signed)(scale, x, key, width, out);
+}
+void cpu::row_adagrad(const float* g, int64_t width, float lr, float eps, float* row, float* sum) {
+  HWY_DYNAMIC_DISPATCH(row_adagrad)(g, width, lr, eps, row, sum);
 }
 
 }  // namespace entrain::ops
