@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cli/progress.h"
+#include "cli/train.h"
 #include "cli/verbs.h"
 #include "entrain/base/error.h"
 
@@ -22,8 +23,14 @@ void run_train(const Options& options) {
   document.take_section("compare");
   for (const std::string& setting : options.settings) document.set(setting);
   if (!options.from.empty()) document.set("train.from", options.from);
+  train_recipe(train::Recipe::from(document), options.run, options.resume ? train::Start::kResume : train::Start::kFresh);
+}
+
+}  // namespace
+
+void train_recipe(const train::Recipe& recipe, const fs::path& run, train::Start start) {
   Progress progress;
-  train::Trainer trainer(train::Recipe::from(document), options.run, options.resume ? train::Start::kResume : train::Start::kFresh, progress);
+  train::Trainer trainer(recipe, run, start, progress);
   const train::RunResult result = trainer.run();
   if (!result.finished) {
     std::fprintf(stderr, "\nstopped at step %lld; everything is saved in %s; add --resume to go on\n", static_cast<long long>(result.state.step), result.checkpoint.c_str());
@@ -31,8 +38,6 @@ void run_train(const Options& options) {
   }
   std::fprintf(stderr, "done: %lld steps, %s; the model is in %s\n", static_cast<long long>(result.state.step), short_time(result.state.seconds).c_str(), result.checkpoint.c_str());
 }
-
-}  // namespace
 
 void add_train(CLI::App& app) {
   auto options = std::make_shared<Options>();

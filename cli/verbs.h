@@ -9,7 +9,9 @@ namespace entrain::cli {
 void add_compare(CLI::App& app);
 void add_config(CLI::App& app);
 void add_data(CLI::App& app);
+void add_distill(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_export(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_info(CLI::App& app);
 void add_inspect(CLI::App& app);

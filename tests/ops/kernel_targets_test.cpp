@@ -2,6 +2,7 @@
 
 #include <hwy/targets.h>
 
+#include "entrain/ops/hashed_rows.h"
 #include "entrain/ops/ops.h"
 #include "gradients.h"
 
@@ -54,6 +55,8 @@ TEST_P(EveryTarget, MatchesDouble) {
   }
   expect_float_matches_double([&](const auto& in) { return head_cross_entropy(in[0], in[1], targets); },
                               {normal({66, 31}), normal({37, 31}, 1, 2)}, 5e-6, 1.0 / 66);
+  const Tensor table = normal({13, 77}), keys = ngram_keys(ids, 2, 0);
+  EXPECT_LT((hashed_rows(table, keys, 2, Signs::kPerKey) - hashed_rows(table.to(at::kDouble), keys, 2, Signs::kPerKey)).abs().max().item<double>(), 1e-6);
 }
 
 INSTANTIATE_TEST_SUITE_P(CpuKernels, EveryTarget, ::testing::ValuesIn(targets_of_this_machine()),

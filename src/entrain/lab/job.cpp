@@ -17,6 +17,7 @@
 #include "entrain/model/huggingface.h"
 #include "entrain/text/tokenizer.h"
 #include "entrain/train/checkpoint.h"
+#include "entrain/train/distillation.h"
 
 namespace entrain::lab {
 namespace {
@@ -155,7 +156,8 @@ std::string Job::key() const {
   neutral.train.from.clear();
   neutral.train.threads = 0;
   neutral.checkpoint = {};
-  std::string text = to_text(neutral) + data_checksum(*this) + scoring.split + "\n" + std::to_string(scoring.block_tokens) + "\n" + std::to_string(scoring.task_limit) + "\n" +
+  neutral.distill.teacher.clear();
+  std::string text = to_text(neutral) + train::teacher_checksum(recipe) + data_checksum(*this) + scoring.split + "\n" + std::to_string(scoring.block_tokens) + "\n" + std::to_string(scoring.task_limit) + "\n" +
                      scoring.prompt + "\n" + std::to_string(scoring.sample_tokens) + "\n";
   if (!recipe.train.from.empty()) text += to_hex(file_checksum(train::resolve_model_folder(recipe.train.from) / "model.safetensors")) + "\n";
   for (const std::string& task : scoring.tasks) text += task + "\n";

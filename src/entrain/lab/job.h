@@ -39,7 +39,7 @@ struct Job {
   train::Recipe recipe;
   Scoring scoring;
 
-  /// Identity of the run's outcome: checksum of recipe, text and scoring; not of folders and threads.
+  /// Identity of the run's outcome: checksum of recipe, text, teacher and scoring; not of folders and threads.
   std::string key() const;
   std::string to_json() const;
   static Job from_json(const std::string& json, const std::string& name);

@@ -1,7 +1,7 @@
 #pragma once
 // Inside model/ only: the block interface and what blocks share.
 
-#include "entrain/model/transformer.h"
+#include "entrain/model/token_features.h"
 
 namespace entrain::model {
 
@@ -11,6 +11,9 @@ struct Pass {
   const Forward& forward;
   int64_t offset;    ///< position of the first new token: the cache's length
   Tensor cos, sin;   ///< rotary tables, (>= offset + T, D/2); undefined for gpt2
+  const TokenFeatures* features = nullptr;
+  Tensor token_features = {};  ///< what `features` has read
+  const Mixing* mixing = nullptr;
 };
 
 class Transformer::Block {
@@ -22,6 +25,10 @@ class Transformer::Block {
  protected:
   explicit Block(int64_t layer) : layer_(layer), prefix_("blocks." + std::to_string(layer) + ".") {}
   Tensor tap(const char* point, const Tensor& x, const Pass& pass) const;
+  /// x with what forward mixing adds between attention and feed-forward.
+  Tensor mixed(const Tensor& x, const Pass& pass) const;
+  /// v, (B, T, Hkv, D), with what the tokens add to it.
+  Tensor with_features(const Tensor& v, const Pass& pass) const;
   /// Causal attention over new and cached positions; extends the cache.
   Tensor attend(const Tensor& q, Tensor k, Tensor v, const Pass& pass) const;
   /// x + dropout(update)

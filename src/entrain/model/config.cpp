@@ -26,6 +26,8 @@ void Config::bind(config::Binder& b) {
   b.bind("init_std", &init_std, "standard deviation of initial weights; those that write into the residual stream are divided by sqrt(2L)").range(0, 10);
   b.bind("head_init", &head_init, "`zero` starts an untied head at zero, so the first loss is exactly ln V").one_of({"normal", "zero"});
   b.bind("dropout", &dropout, "share of the attention's and feed-forward part's outputs dropped in training").range(0, 0.95);
+  memory.bind(b);
+  mixing.bind(b);
 }
 
 void Config::resolve() {
@@ -44,6 +46,8 @@ void Config::resolve() {
   need(!is_gpt2() || head_width * heads == width, "gpt2 needs width = heads x head_width");
   need(!is_gpt2() || activation == "gelu_tanh", "gpt2 uses the activation gelu_tanh");
   need(head_init == "normal" || !tied_head, "model.head_init = \"zero\" needs an untied head: set model.tied_head = false");
+  for (const std::string& problem : memory.resolve(layers, memory_target_width())) problems.push_back(problem);
+  for (const std::string& problem : mixing.problems(layers, width)) problems.push_back(problem);
   if (problems.empty()) return;
   std::string message = "the model's shape does not work:";
   for (const std::string& problem : problems) message += problems.size() == 1 ? " " + problem : "\n  - " + problem;
@@ -53,12 +57,13 @@ void Config::resolve() {
 int64_t matmul_parameters(const Config& c) {
   const int64_t attention = c.width * (2 * c.query_width() + 2 * c.kv_width());
   const int64_t feed_forward = (c.is_gpt2() ? 2 : 3) * c.width * c.mlp_width;
-  return c.layers * (attention + feed_forward) + c.vocab_size * c.width;
+  return c.layers * (attention + feed_forward) + c.vocab_size * c.width + projection_parameters(c.memory, c.memory_target_width());
 }
 
-double training_flops_per_position(const Config& c, int64_t context) {
+double training_flops_per_position(const Config& c, int64_t context, int64_t bag) {
   return 6.0 * static_cast<double>(matmul_parameters(c)) +
-         12.0 * static_cast<double>(c.layers * c.query_width()) * static_cast<double>(context);
+         12.0 * static_cast<double>(c.layers * c.query_width()) * static_cast<double>(context) + memory_flops_per_position(c.memory, c.memory_target_width(), bag) +
+         mixing_flops_per_position(c.mixing, c.width);
 }
 
 }  // namespace entrain::model

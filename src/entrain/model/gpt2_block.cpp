@@ -26,10 +26,10 @@ class Gpt2Block final : public Transformer::Block {
     Tensor x = tap("hook_resid_pre", input, pass);
     const auto qkv = apply(attention_, tap("ln1.hook_normalized", apply_norm(ln1_, x, c), pass)).split(c.width, -1);
     const Tensor q = tap("attn.hook_q", by_head(qkv[0]), pass), k = tap("attn.hook_k", by_head(qkv[1]), pass);
-    const Tensor v = tap("attn.hook_v", by_head(qkv[2]), pass);
+    const Tensor v = tap("attn.hook_v", with_features(by_head(qkv[2]), pass), pass);
     const Tensor z = tap("attn.hook_z", attend(q, k, v, pass), pass);
     x = add_residual(x, tap("hook_attn_out", apply(output_, z.reshape({rows, positions, c.width})), pass), pass);
-    x = tap("hook_resid_mid", x, pass);
+    x = mixed(tap("hook_resid_mid", x, pass), pass);
     const Tensor inner = at::gelu(apply(up_, tap("ln2.hook_normalized", apply_norm(ln2_, x, c), pass)), "tanh");
     x = add_residual(x, tap("hook_mlp_out", apply(down_, inner), pass), pass);
     return tap("hook_resid_post", x, pass);

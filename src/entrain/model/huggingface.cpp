@@ -2,16 +2,21 @@
 
 #include <ATen/ATen.h>
 
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "entrain/base/error.h"
+#include "entrain/model/memory.h"
 #include "entrain/model/safetensors.h"
 
 namespace entrain::model {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr const char* kOwnModelType = "entrain";
+constexpr const char* kMemoryFile = "memory.safetensors";
 
 const std::map<std::string, std::string> kActivationNames{{"silu", "silu"}, {"gelu_tanh", "gelu_pytorch_tanh"}, {"relu2", "relu2"}};
 
@@ -27,6 +32,70 @@ std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (size_t i = 0; i < names.size() && i < 5; ++i) text += (i ? ", " : "") + names[i];
   return names.size() > 5 ? text + " and " + std::to_string(names.size() - 5) + " more" : text;
+}
+
+Json memory_to_json(const MemoryConfig& m) {
+  return {{"rows", m.rows}, {"orders", m.orders}, {"heads", m.heads}, {"blocks", m.blocks}, {"into", m.into}, {"width", m.width}, {"sign", m.sign}, {"gate", m.gate}, {"lr", m.lr}};
+}
+
+/// Throws Error{kData} for values no model has.
+MemoryConfig memory_from_json(const Json& json, const std::string& name) {
+  MemoryConfig m{.rows = json.at("rows"), .orders = json.at("orders"), .heads = json.at("heads"), .blocks = json.at("blocks"), .into = json.at("into"), .width = json.at("width"),
+                 .sign = json.at("sign"), .gate = json.at("gate"), .lr = json.at("lr")};
+  const bool possible = m.rows >= 1 && m.rows <= int64_t{100'000'000'000} && m.heads >= 1 && m.heads <= 64 && m.width >= 1 && m.width <= 65536 &&
+                        (m.into == "residual" || m.into == "values") && m.lr >= 0 && m.lr <= 100;
+  if (!possible) throw Error(ErrorKind::kData, name + " describes an impossible memory: " + json.dump());
+  return m;
+}
+
+Json mixing_to_json(const MixingConfig& m) { return {{"blocks", m.blocks}, {"width", m.width}, {"features", m.features}, {"temperature", m.temperature}}; }
+
+MixingConfig mixing_from_json(const Json& json, const std::string& name) {
+  MixingConfig m{.blocks = json.at("blocks"), .width = json.at("width"), .features = json.at("features"), .temperature = json.at("temperature")};
+  const bool possible = m.width >= 2 && m.width <= 65536 && m.features >= 1 && m.features <= 1 << 20 && m.temperature >= 0.25 && m.temperature <= 100;
+  if (!possible) throw Error(ErrorKind::kData, name + " describes an impossible mixing: " + json.dump());
+  return m;
+}
+
+std::map<std::string, Tensor> by_name(const NamedTensors& tensors) { return {tensors.begin(), tensors.end()}; }
+
+/// The weights of model.safetensors, and what memory.safetensors holds beside it.
+struct Files {
+  NamedTensors plain, memory;
+};
+Files files_of(const Transformer& model) {
+  Files files;
+  for (const Weight& weight : model.parameters().weights()) (is_memory_name(weight.name) ? files.memory : files.plain).emplace_back(weight.name, weight.value);
+  for (const RowTable& table : model.parameters().tables()) files.memory.emplace_back(table.name, table.value.detach());
+  return files;
+}
+
+/// Copies the file's tensors into `targets`, one at a time. target_of: the target's name of a tensor's name; is_known: whether a tensor
+/// without a target may be passed over. Throws Error{kData} that names missing, surplus and wrongly shaped tensors.
+void copy_tensors(const fs::path& path, std::map<std::string, Tensor> targets, const std::function<std::string(const std::string&)>& target_of,
+                  const std::function<bool(const std::string&)>& is_known) {
+  std::vector<std::string> missing, misshapen, surplus;
+  visit_safetensors(path, [&](const std::string& name, const Tensor& view) {
+    const auto found = targets.find(target_of(name));
+    if (found == targets.end()) {
+      if (!is_known(name)) surplus.push_back(name);
+      return;
+    }
+    if (found->second.sizes() == view.sizes()) {
+      found->second.copy_(view);
+    } else {
+      misshapen.push_back(found->first);
+    }
+    targets.erase(found);
+  });
+  for (const auto& [name, tensor] : targets) missing.push_back(name);
+  if (missing.empty() && misshapen.empty() && surplus.empty()) return;
+  std::string message = path.string() + " does not fit its config.json:";
+  if (!missing.empty()) message += " missing " + joined(missing) + ";";
+  if (!misshapen.empty()) message += " of another shape " + joined(misshapen) + ";";
+  if (!surplus.empty()) message += " unexpected " + joined(surplus) + ";";
+  message.pop_back();
+  throw Error(ErrorKind::kData, message, "take config.json and model.safetensors of the same model");
 }
 
 }  // namespace
@@ -54,6 +123,13 @@ std::string to_config_json(const Config& c, const SpecialIds& ids) {
   json["eos_token_id"] = ids.eos >= 0 ? Json(ids.eos) : Json(nullptr);
   json["torch_dtype"] = "float32";
   json["use_cache"] = true;
+  if (c.is_own()) {  // a model type of our own, so that other programs refuse it where they would leave parts out
+    json["base_model_type"] = json["model_type"];
+    json["model_type"] = kOwnModelType;
+    json.erase("architectures");
+    if (c.memory.is_on()) json["memory"] = memory_to_json(c.memory);
+    if (c.mixing.is_on()) json["mixing"] = mixing_to_json(c.mixing);
+  }
   return json.dump(2) + "\n";
 }
 
@@ -62,6 +138,11 @@ Config from_config_json(const std::string& text, const std::string& name) {
   try {
     const Json json = Json::parse(text);
     c.family = json.at("model_type").get<std::string>();
+    if (c.family == kOwnModelType) {
+      c.family = json.at("base_model_type").get<std::string>();
+      if (json.contains("memory")) c.memory = memory_from_json(json["memory"], name);
+      if (json.contains("mixing")) c.mixing = mixing_from_json(json["mixing"], name);
+    }
     std::vector<std::string> unsupported;
     const auto flag = [&](const char* key) {
       if (json.contains(key) && json[key].is_boolean() && json[key].get<bool>()) unsupported.push_back(key);
@@ -115,48 +196,36 @@ Config from_config_json(const std::string& text, const std::string& name) {
   for (const int64_t size : {c.kv_heads, c.head_width}) {  // 0: derived
     if (size < 0 || size > largest) throw Error(ErrorKind::kData, name + " holds an impossible size: " + std::to_string(size));
   }
+  if (c.memory.is_on()) {
+    MemoryConfig memory = c.memory;
+    const int64_t kv_width = (c.kv_heads == 0 ? c.heads : c.kv_heads) * (c.head_width == 0 ? c.width / c.heads : c.head_width);
+    const std::vector<std::string> problems = memory.resolve(c.layers, memory.into_values() ? kv_width : c.width);
+    if (!problems.empty()) throw Error(ErrorKind::kData, name + " describes a memory that cannot work: " + joined(problems));
+  }
   c.resolve();
   return c;
 }
 
 void save_model(const Transformer& model, const SpecialIds& ids, const fs::path& folder) {
-  NamedTensors tensors;
-  for (const Weight& weight : model.parameters().weights()) tensors.emplace_back(weight.name, weight.value);
+  const Files files = files_of(model);
   write_file(folder / "config.json", to_config_json(model.config(), ids));
-  write_safetensors(folder / "model.safetensors", tensors);
+  write_safetensors(folder / "model.safetensors", files.plain);
+  if (!files.memory.empty()) write_safetensors(folder / kMemoryFile, files.memory);
 }
 
 void load_weights(Transformer& model, const fs::path& path) {
   at::NoGradGuard no_grad;
-  std::map<std::string, Tensor> tensors;
-  for (auto& [name, tensor] : read_safetensors(path)) tensors.emplace(std::move(name), std::move(tensor));
-  std::vector<std::string> missing, misshapen;
-  for (const Weight& weight : model.parameters().weights()) {
-    auto found = tensors.find(weight.name);
-    if (found == tensors.end() && weight.name.starts_with("transformer.")) found = tensors.find(weight.name.substr(12));
-    if (found == tensors.end()) {
-      missing.push_back(weight.name);
-    } else if (found->second.sizes() != weight.value.sizes()) {
-      misshapen.push_back(weight.name);
-      tensors.erase(found);
-    } else {
-      weight.value.copy_(found->second);
-      tensors.erase(found);
-    }
-  }
-  std::vector<std::string> surplus;
-  for (const auto& [name, tensor] : tensors) {
-    const bool known_buffer = name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") || name.ends_with("rotary_emb.inv_freq");
-    const bool tied_copy = model.config().tied_head && name == "lm_head.weight";
-    if (!known_buffer && !tied_copy) surplus.push_back(name);
-  }
-  if (missing.empty() && misshapen.empty() && surplus.empty()) return;
-  std::string message = path.string() + " does not fit its config.json:";
-  if (!missing.empty()) message += " missing " + joined(missing) + ";";
-  if (!misshapen.empty()) message += " of another shape " + joined(misshapen) + ";";
-  if (!surplus.empty()) message += " unexpected " + joined(surplus) + ";";
-  message.pop_back();
-  throw Error(ErrorKind::kData, message, "take config.json and model.safetensors of the same model");
+  const Files files = files_of(model);
+  const auto targets = by_name(files.plain);
+  const auto target_of = [&](const std::string& name) { return targets.contains(name) ? name : "transformer." + name; };  // gpt2 of the hub lacks the prefix
+  const auto is_known = [&](const std::string& name) {
+    const bool buffer = name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") || name.ends_with("rotary_emb.inv_freq");
+    return buffer || (model.config().tied_head && name == "lm_head.weight");
+  };
+  copy_tensors(path, targets, target_of, is_known);
+  if (files.memory.empty()) return;
+  const fs::path memory = path.parent_path() / kMemoryFile;
+  copy_tensors(memory, by_name(files.memory), [](const std::string& name) { return name; }, [](const std::string&) { return false; });
 }
 
 Transformer load_model(const fs::path& folder) {

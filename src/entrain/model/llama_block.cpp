@@ -27,7 +27,7 @@ class LlamaBlock final : public Transformer::Block {
     const Config& c = pass.config;
     Tensor x = tap("hook_resid_pre", input, pass);
     x = add_residual(x, tap("hook_attn_out", attention(x, pass), pass), pass);
-    x = tap("hook_resid_mid", x, pass);
+    x = mixed(tap("hook_resid_mid", x, pass), pass);
     const Tensor normalized = tap("ln2.hook_normalized", ops::rms_norm(x, mlp_norm_, c.norm_eps), pass);
     x = add_residual(x, tap("hook_mlp_out", ops::gated_mlp(normalized, gate_up_, down_, activation_), pass), pass);
     return tap("hook_resid_post", x, pass);
@@ -47,7 +47,7 @@ class LlamaBlock final : public Transformer::Block {
     }
     q = ops::rope(tap("attn.hook_q", q, pass), pass.cos, pass.sin, pass.offset);
     k = ops::rope(tap("attn.hook_k", k, pass), pass.cos, pass.sin, pass.offset);
-    const Tensor v = tap("attn.hook_v", qkv[2].view({rows, positions, c.kv_heads, c.head_width}), pass);
+    const Tensor v = tap("attn.hook_v", with_features(qkv[2].view({rows, positions, c.kv_heads, c.head_width}), pass), pass);
     const Tensor z = tap("attn.hook_z", attend(q, k, v, pass), pass);
     return ops::linear(z.reshape({rows, positions, c.query_width()}), output_);
   }

@@ -1,5 +1,7 @@
 #include "entrain/model/parameters.h"
 
+#include "entrain/ops/hashed_rows.h"
+
 namespace entrain::model {
 
 Tensor Parameters::add(Role role, std::vector<Part> parts, std::vector<int64_t> trailing_shape) {
@@ -26,13 +28,38 @@ Tensor Parameters::gradient(const Weight& weight) const {
   return gradient.defined() ? gradient.narrow(0, weight.row_begin, weight.rows) : Tensor();
 }
 
+Tensor Parameters::add_table(const std::string& name, int64_t rows, int64_t width, double lr) {
+  tables_.push_back({name, ops::lazy_zeros({rows, width}).requires_grad_(true), lr});
+  return tables_.back().value;
+}
+
+std::optional<RowGradient> Parameters::gradient(const RowTable& table) const {
+  Tensor& gradient = table.value.mutable_grad();
+  if (!gradient.defined()) return std::nullopt;
+  if (!gradient.is_coalesced()) {
+    // Autograd forgets that one micro-batch's gradient is coalesced; those of several are laid end to end.
+    const Tensor rows = gradient._indices().select(0, 0);
+    const int64_t n = rows.size(0);
+    const bool ascending = n < 2 || (rows.narrow(0, 1, n - 1) > rows.narrow(0, 0, n - 1)).all().item<bool>();
+    gradient = ascending ? gradient._coalesced_(true) : gradient.coalesce();
+  }
+  return RowGradient{gradient._indices().select(0, 0), gradient._values()};
+}
+
 void Parameters::clear_gradients() {
   for (Tensor& tensor : stored_) tensor.mutable_grad().reset();
+  for (RowTable& table : tables_) table.value.mutable_grad().reset();
 }
 
 int64_t Parameters::count() const {
   int64_t n = 0;
   for (const Tensor& tensor : stored_) n += tensor.numel();
+  return n;
+}
+
+int64_t Parameters::table_count() const {
+  int64_t n = 0;
+  for (const RowTable& table : tables_) n += table.value.numel();
   return n;
 }
 

@@ -3,6 +3,7 @@
 // serves them) and as Transformers names them (row slices of the stored tensors). Everything outside the forward pass -
 // checkpoints, optimizers, logs - uses the second view.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,20 @@ struct Weight {
   int64_t rows;
 };
 
+/// A table of which a step reads and changes few rows: (R, W) float32, zero at first, in memory that the system gives where it is
+/// written. Its gradient is sparse, and row-wise Adagrad of its own peak rate updates it.
+struct RowTable {
+  std::string name;
+  Tensor value;        ///< leaf that requires a gradient
+  double lr;
+};
+
+/// The rows a step has read.
+struct RowGradient {
+  Tensor indices;      ///< (U) int64, ascending
+  Tensor values;       ///< (U, W); writing it changes the gradient
+};
+
 class Parameters {
  public:
   struct Part {
@@ -37,12 +52,21 @@ class Parameters {
   const std::vector<Tensor>& stored() const { return stored_; }
   /// The gradient rows that belong to a weight; undefined where no gradient has been computed.
   Tensor gradient(const Weight& weight) const;
+  /// Adds a table of zero rows.
+  Tensor add_table(const std::string& name, int64_t rows, int64_t width, double lr);
+  const std::vector<RowTable>& tables() const { return tables_; }
+  /// Nothing where no gradient has been computed.
+  std::optional<RowGradient> gradient(const RowTable& table) const;
+
   void clear_gradients();
+  /// Numbers in all weights; those in tables apart, as a token uses a vanishing share of them.
   int64_t count() const;
+  int64_t table_count() const;
 
  private:
   std::vector<Tensor> stored_;
   std::vector<Weight> weights_;
+  std::vector<RowTable> tables_;
 };
 
 }  // namespace entrain::model

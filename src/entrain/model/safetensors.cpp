@@ -94,7 +94,7 @@ void write_safetensors(const fs::path& path, const NamedTensors& tensors) {
   file.commit();
 }
 
-NamedTensors read_safetensors(const fs::path& path) {
+void visit_safetensors(const fs::path& path, const std::function<void(const std::string&, const Tensor&)>& visit) {
   const MappedFile file(path);
   const auto bytes = file.bytes();
   uint64_t length = 0;
@@ -113,12 +113,21 @@ NamedTensors read_safetensors(const fs::path& path) {
     corrupt(path, std::string("its header does not parse: ") + error.what());
   }
   check_coverage(path, entries, data.size());
-  NamedTensors tensors;
   for (const Entry& entry : entries) {
-    Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(entry.type));
-    if (entry.end > entry.begin) std::memcpy(tensor.data_ptr(), data.data() + entry.begin, entry.end - entry.begin);
-    tensors.emplace_back(entry.name, std::move(tensor));
+    const std::byte* begin = data.data() + entry.begin;
+    if (entry.end > entry.begin && reinterpret_cast<uintptr_t>(begin) % c10::elementSize(entry.type) == 0) {
+      visit(entry.name, at::from_blob(const_cast<std::byte*>(begin), entry.shape, at::TensorOptions().dtype(entry.type)));
+      continue;
+    }
+    const Tensor copy = at::empty(entry.shape, at::TensorOptions().dtype(entry.type));
+    if (entry.end > entry.begin) std::memcpy(copy.data_ptr(), begin, entry.end - entry.begin);
+    visit(entry.name, copy);
   }
+}
+
+NamedTensors read_safetensors(const fs::path& path) {
+  NamedTensors tensors;
+  visit_safetensors(path, [&](const std::string& name, const Tensor& view) { tensors.emplace_back(name, view.clone()); });
   return tensors;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // The safetensors file format: 8-byte little-endian header length, JSON header {name: {dtype, shape, data_offsets}}, data.
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,10 @@ using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
 /// Writes aside, syncs, renames. Tensors may be views and of dtype float32, float64, float16, bfloat16 or int64.
 void write_safetensors(const fs::path& path, const NamedTensors& tensors);
+
+/// Shows each tensor in file order, one at a time: a view of the file that must not be written and ends with the call. For files larger
+/// than memory should hold twice. Throws as read_safetensors.
+void visit_safetensors(const fs::path& path, const std::function<void(const std::string& name, const Tensor& view)>& visit);
 
 /// Reads every tensor into memory of its own. Throws Error{kData} when the header does not describe exactly the bytes that
 /// are there; allocates nothing the file's size does not cover.

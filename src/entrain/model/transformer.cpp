@@ -4,6 +4,8 @@
 
 #include "entrain/base/error.h"
 #include "entrain/model/block.h"
+#include "entrain/model/memory.h"
+#include "entrain/model/mixing.h"
 #include "entrain/ops/ops.h"
 
 namespace entrain::model {
@@ -26,6 +28,12 @@ void fill_normal(const Tensor& tensor, RandomStream random, double std) {
 Tensor Transformer::Block::tap(const char* point, const Tensor& x, const Pass& pass) const {
   return pass.forward.taps == nullptr || pass.forward.taps->empty() ? x : pass.forward.taps->apply(prefix_ + point, x);
 }
+
+Tensor Transformer::Block::with_features(const Tensor& v, const Pass& pass) const {
+  return pass.features == nullptr ? v : pass.features->add_to_values(layer_, v, pass.token_features);
+}
+
+Tensor Transformer::Block::mixed(const Tensor& x, const Pass& pass) const { return pass.mixing == nullptr ? x : pass.mixing->add_to_residual(layer_, x, pass.forward); }
 
 Tensor Transformer::Block::attend(const Tensor& q, Tensor k, Tensor v, const Pass& pass) const {
   if (KvCache* cache = pass.forward.cache) {
@@ -64,6 +72,8 @@ Transformer::Transformer(const Config& config, uint64_t seed) : config_(config) 
   final_norm_ = parameters_.add(Role::kNorm, gpt2 ? "transformer.ln_f.weight" : "model.norm.weight", {c.width});
   if (gpt2) final_norm_bias_ = parameters_.add(Role::kBias, "transformer.ln_f.bias", {c.width});
   head_ = c.tied_head ? embedding_ : parameters_.add(Role::kHead, "lm_head.weight", {c.vocab_size, c.width});
+  if (c.memory.is_on()) features_ = std::make_unique<Memory>(c.memory, c.memory_target_width(), c.norm_eps, parameters_);
+  if (c.mixing.is_on()) mixing_ = std::make_unique<Mixing>(c.mixing, c.width, parameters_);
   initialise(seed);
 }
 
@@ -87,7 +97,7 @@ Tensor Transformer::hidden(const Tensor& ids, const Forward& forward) const {
   const auto tap = [&](const char* point, const Tensor& x) {
     return forward.taps == nullptr || forward.taps->empty() ? x : forward.taps->apply(point, x);
   };
-  Pass pass{config_, forward, forward.cache == nullptr ? 0 : forward.cache->length, {}, {}};
+  Pass pass{config_, forward, forward.cache == nullptr ? 0 : forward.cache->length, {}, {}, features_.get(), {}, mixing_.get()};
   Tensor x = ops::bag_embedding(embedding_, ids, forward.bag);
   const int64_t positions = x.size(1), end = pass.offset + positions;
   if (config_.is_gpt2()) {
@@ -102,7 +112,11 @@ Tensor Transformer::hidden(const Tensor& ids, const Forward& forward) const {
     pass.sin = sin.to(x.device());
   }
   x = tap("hook_embed", x);
-  for (const auto& block : blocks_) x = block->forward(x, pass);
+  if (features_ != nullptr) pass.token_features = features_->read(ids, forward);
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    if (features_ != nullptr) x = features_->add_to_residual(static_cast<int64_t>(layer), x, pass.token_features);
+    x = blocks_[layer]->forward(x, pass);
+  }
   if (forward.cache != nullptr) forward.cache->length = end;
   x = config_.is_gpt2() ? at::layer_norm(x, {config_.width}, final_norm_, final_norm_bias_, config_.norm_eps)
                         : ops::rms_norm(x, final_norm_, config_.norm_eps);

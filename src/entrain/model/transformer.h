@@ -16,18 +16,23 @@ namespace entrain::model {
 
 /// Keys and values of the positions already seen, for generation.
 struct KvCache {
-  std::vector<Tensor> keys, values;  ///< one pair a layer, (B, length, kv heads, D)
+  std::vector<Tensor> keys = {}, values = {};  ///< one pair a layer, (B, length, kv heads, D)
   int64_t length = 0;
+  std::vector<Tensor> mixing = {};   ///< sums of forward mixing over the text so far, one a block that mixes
+  Tensor recent_ids = {};            ///< (B, n) int64, the last ids of the text so far, as many as a memory's n-grams reach back; else undefined
 };
 
 /// What a forward pass may be given besides ids; the default is plain inference.
 struct Forward {
   int64_t bag = 1;                    ///< s: each position is the mean of s token embeddings
-  Tensor segments;                    ///< (B, T) int32: attention stays inside a segment; undefined: one segment
+  Tensor segments = {};               ///< (B, T) int32: attention stays inside a segment; undefined: one segment
   const Taps* taps = nullptr;
   KvCache* cache = nullptr;           ///< read and extended; ids are then the new positions only
   RandomStream* dropout = nullptr;    ///< draws of this pass; null: no dropout
 };
+
+class Mixing;
+class TokenFeatures;
 
 class Transformer {
  public:
@@ -58,6 +63,8 @@ class Transformer {
   Parameters parameters_;
   Tensor embedding_, positions_, head_, final_norm_, final_norm_bias_;
   std::vector<std::unique_ptr<Block>> blocks_;
+  std::unique_ptr<TokenFeatures> features_;  ///< null: none
+  std::unique_ptr<Mixing> mixing_;           ///< null: none
 };
 
 }  // namespace entrain::model

@@ -4,6 +4,7 @@
 
 #include "entrain/base/error.h"
 #include "entrain/ops/ops.h"
+#include "entrain/train/distillation.h"
 
 namespace entrain::train {
 namespace {
@@ -52,7 +53,8 @@ double backward(model::Transformer& model, const text::Batch& batch, const super
     if (options.borders == text::Borders::kMask) forward.segments = at::from_blob(micro.segments.data(), {rows, micro.positions}, at::kInt);
     const Tensor inputs = at::from_blob(micro.inputs.data(), {rows, micro.positions * micro.bag}, at::kLong);
     const Tensor hidden = model.hidden(inputs, forward);
-    const Tensor part_loss = ops::head_cross_entropy(hidden, model.head(), targets_of(micro), weights, n_positions);
+    Tensor part_loss = ops::head_cross_entropy(hidden, model.head(), targets_of(micro), weights, n_positions);
+    if (options.teacher != nullptr) part_loss = options.teacher->mix(part_loss, hidden, model.head(), inputs, forward.segments, targets_of(micro), n_positions);
     part_loss.backward();
     loss += part_loss.item<double>();
   }

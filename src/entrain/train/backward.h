@@ -8,6 +8,8 @@
 
 namespace entrain::train {
 
+class Teacher;
+
 struct BackwardOptions {
   int64_t micro_batches = 1;
   text::Borders borders = text::Borders::kCross;
@@ -15,6 +17,7 @@ struct BackwardOptions {
   int64_t step = 0;                  ///< likewise
   double fraction = 0;               ///< of the budget spent before the step
   const Methods* methods = nullptr;
+  const Teacher* teacher = nullptr;  ///< its predictions take part in the loss
 };
 
 /// Leaves the gradient of the mean loss over all positions of the batch in the model's parameters and returns that loss, in

@@ -13,6 +13,10 @@ std::string name_of_non_finite(const model::Parameters& parameters) {
     const Tensor gradient = parameters.gradient(weight);
     if (gradient.defined() && !at::isfinite(gradient).all().item<bool>()) return "the gradient of " + weight.name;
   }
+  for (const model::RowTable& table : parameters.tables()) {
+    const auto gradient = parameters.gradient(table);
+    if (gradient && !at::isfinite(gradient->values).all().item<bool>()) return "the gradient of " + table.name;
+  }
   return "the gradient's norm";
 }
 
@@ -22,6 +26,9 @@ double guard_and_clip(const model::Parameters& parameters, double loss, double l
   std::vector<Tensor> gradients;
   for (const Tensor& tensor : parameters.stored()) {
     if (tensor.grad().defined()) gradients.push_back(tensor.grad());
+  }
+  for (const model::RowTable& table : parameters.tables()) {
+    if (const auto gradient = parameters.gradient(table)) gradients.push_back(gradient->values);
   }
   const double norm = at::stack(at::_foreach_norm(gradients)).norm().item<double>();
   if (!std::isfinite(loss) || !std::isfinite(norm)) {

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <map>
 
+#include "entrain/ops/hashed_rows.h"
+
 namespace entrain::train {
 namespace {
 
@@ -136,6 +138,33 @@ class Muon final : public Optimizer {
   std::map<std::pair<int64_t, int64_t>, std::vector<Slot>> groups_;  ///< by shape: one batched iteration each
 };
 
+/// One number of state a row; only rows that have a gradient are touched.
+class RowAdagrad final : public Optimizer {
+ public:
+  explicit RowAdagrad(const Parameters& parameters) : parameters_(parameters) {
+    for (const model::RowTable& table : parameters.tables()) sums_.push_back(ops::lazy_zeros({table.value.size(0)}));
+  }
+
+  void step(int64_t, double lr_multiplier) override {
+    for (size_t i = 0; i < sums_.size(); ++i) {
+      const model::RowTable& table = parameters_.tables()[i];
+      const auto gradient = parameters_.gradient(table);
+      if (gradient) ops::row_adagrad_(table.value, sums_[i], gradient->indices, gradient->values, table.lr * lr_multiplier, kEps);
+    }
+  }
+
+  NamedTensors state() const override {
+    NamedTensors tensors;
+    for (size_t i = 0; i < sums_.size(); ++i) tensors.emplace_back(parameters_.tables()[i].name + ".sum", sums_[i]);
+    return tensors;
+  }
+
+ private:
+  static constexpr double kEps = 1e-10;
+  const Parameters& parameters_;
+  std::vector<Tensor> sums_;
+};
+
 /// Several optimizers, each with its own weights.
 class Split final : public Optimizer {
  public:
@@ -175,12 +204,12 @@ Tensor orthogonalize(const Tensor& g, int64_t steps) {
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, const Parameters& parameters) {
-  if (config.name == "adamw") return std::make_unique<AdamW>(config, parameters, parameters.weights());
   std::vector<Weight> matrices, others;
-  for (const Weight& weight : parameters.weights()) (weight.role == Role::kMatrix ? matrices : others).push_back(weight);
+  for (const Weight& weight : parameters.weights()) (config.name == "muon" && weight.role == Role::kMatrix ? matrices : others).push_back(weight);
   std::vector<std::unique_ptr<Optimizer>> parts;
-  parts.push_back(std::make_unique<Muon>(config, parameters, matrices));
+  if (!matrices.empty()) parts.push_back(std::make_unique<Muon>(config, parameters, matrices));
   parts.push_back(std::make_unique<AdamW>(config, parameters, others));
+  if (!parameters.tables().empty()) parts.push_back(std::make_unique<RowAdagrad>(parameters));
   return std::make_unique<Split>(std::move(parts));
 }
 

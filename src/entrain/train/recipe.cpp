@@ -1,5 +1,7 @@
 #include "entrain/train/recipe.h"
 
+#include <algorithm>
+
 #include "entrain/base/error.h"
 
 namespace entrain::train {
@@ -50,6 +52,11 @@ void Recipe::bind(config::Binder& b) {
   superposition.bind(b);
   entanglement.bind(b);
 
+  b.section("distill", "Learning from another model's predictions beside the text; `entrain distill` fills it in (docs/methods/memory.md).");
+  b.bind("teacher", &distill.teacher, "run, checkpoint or Hugging Face folder of a model with the data's tokenizer; empty: none");
+  b.bind("weight", &distill.weight, "W: the loss is (1 - W) x next-token loss + W x T^2 x KL(teacher || student)").range(0, 1);
+  b.bind("temperature", &distill.temperature, "T, divides both models' logits").range(0.01, 100);
+
   b.section("budget", "When training ends: exactly one of steps, tokens, flops and seconds.");
   b.bind("steps", &budget.steps, "optimizer steps").range(0, 1e12);
   b.bind("tokens", &budget.tokens, "raw tokens read; a bag of s counts s").range(0, 1e18);
@@ -80,6 +87,8 @@ Recipe Recipe::from(const config::Document& document) {
   if (recipe.data.path.empty()) problems.push_back("data.path is missing: name the folder written by `entrain data prepare`");
   if (recipe.train.rows % recipe.train.micro_batches != 0) problems.push_back("train.rows is no multiple of train.micro_batches");
   if (recipe.schedule.name == "wsd" && recipe.schedule.warmup + recipe.schedule.decay > 1) problems.push_back("schedule.warmup + schedule.decay exceed 1");
+  const superposition::StepPlan widest = superposition::Schedule(recipe.superposition).widest();
+  if (recipe.distill.is_on() && std::max(widest.bag, widest.target_bag) > 1) problems.push_back("distill.teacher predicts single tokens: set superposition.mode = \"none\"");
   try {
     recipe.model.resolve();
     if (recipe.train.from.empty()) recipe.entanglement.resolve(recipe.model.layers, recipe.model.width);  // else once the shape is known

@@ -70,6 +70,13 @@ struct CheckpointConfig {
   int64_t keep = 2;
 };
 
+struct DistillConfig {
+  std::string teacher;
+  double weight = 0.5;
+  double temperature = 1.0;
+  bool is_on() const { return !teacher.empty(); }
+};
+
 struct Recipe {
   model::Config model;
   DataConfig data;
@@ -78,6 +85,7 @@ struct Recipe {
   ScheduleConfig schedule;
   superposition::Config superposition;
   entanglement::Config entanglement;
+  DistillConfig distill;
   BudgetConfig budget;
   EvaluationConfig evaluation;
   CheckpointConfig checkpoint;

@@ -13,6 +13,7 @@
 #include "entrain/text/tokenizer.h"
 #include "entrain/train/backward.h"
 #include "entrain/train/checkpoint.h"
+#include "entrain/train/distillation.h"
 #include "entrain/train/guard.h"
 #include "entrain/train/lr_schedule.h"
 #include "entrain/train/method.h"
@@ -64,6 +65,9 @@ model::Config shape_of_origin(const Recipe& recipe, const text::Tokenizer& token
                 "prepare the text with the model's own: entrain data prepare --tokenizer " + (folder / "tokenizer.json").string());
   }
   model::Config shape = model::from_config_json(read_file(folder / "config.json"), (folder / "config.json").string());
+  if (recipe.model.memory.is_on() && !(recipe.model.memory == shape.memory)) {
+    throw Error(ErrorKind::kUsage, "[memory] differs from that of the model in " + folder.string(), "leave [memory] out: training goes on with the model as it is");
+  }
   if (!shape.is_gpt2()) shape.context = recipe.model.context;
   shape.dropout = recipe.model.dropout;
   return shape;
@@ -93,10 +97,12 @@ Plan make_plan(const Recipe& recipe, int64_t vocab_size) {
   const auto optimizer = make_optimizer(recipe.optimizer, model.parameters());
   Plan plan;
   plan.n_parameters = model.parameters().count();
+  plan.n_memory_parameters = model.parameters().table_count();
   const double positions = static_cast<double>(recipe.train.rows * shape.context);
-  const double model_flops = positions * model::training_flops_per_position(shape, shape.context);
-  plan.flops_per_step = model_flops + optimizer->flops_per_step() + method_flops_per_step(recipe, model_flops);
   const superposition::Schedule schedule(recipe.superposition);
+  // Where a memory makes bags dearer than tokens, every step is charged as the dearest.
+  const double model_flops = positions * (model::training_flops_per_position(shape, shape.context, schedule.widest().bag) + distillation_flops_per_position(recipe, shape.vocab_size));
+  plan.flops_per_step = model_flops + optimizer->flops_per_step() + method_flops_per_step(recipe, model_flops);
   const double bag = static_cast<double>(schedule.widest().bag), r = bag > 1 ? recipe.superposition.ratio : 0.0;
   const double tokens_per_step = positions * (bag * r + 1.0 - r);
   const BudgetConfig& budget = recipe.budget;
@@ -119,8 +125,7 @@ struct Trainer::Parts {
         optimizer(make_optimizer(given.optimizer, model.parameters())),
         batches(train_tokens, {static_cast<uint64_t>(given.train.seed), given.train.rows,
                                given.data.run_tokens > 0 ? given.data.run_tokens : 16 * given.model.context, borders(), given.data.unique_tokens}),
-        methods(make_methods(recipe, tokenizer, batches, ranks)),
-        checkpoints(folder / "checkpoints", given.checkpoint.keep) {}
+        methods(make_methods(recipe, tokenizer, batches, ranks)), teacher(open_teacher(given, tokenizer)), checkpoints(folder / "checkpoints", given.checkpoint.keep) {}
 
   text::Borders borders() const { return recipe.data.borders == "mask" ? text::Borders::kMask : text::Borders::kCross; }
   CheckpointParts checkpoint_parts() { return {model, *optimizer, state, methods}; }
@@ -148,6 +153,7 @@ struct Trainer::Parts {
   text::BatchSource batches;
   Communicator ranks;
   Methods methods;
+  std::unique_ptr<Teacher> teacher;
   CheckpointStore checkpoints;
   RunState state;
   RunResult result;
@@ -168,6 +174,7 @@ Trainer::Trainer(const Recipe& recipe, const fs::path& run, Start start, Observe
   write_file(run / "config.toml", toml);
   Observer::Start report{run, p.plan.n_parameters, p.plan.total_steps, static_cast<int64_t>(p.train_tokens.n_tokens()),
                          static_cast<int64_t>(p.validation_tokens.n_tokens()), 0, p.plan.flops_per_step, {}};
+  report.n_memory_parameters = p.plan.n_memory_parameters;
   p.checkpoints.remove_leftovers();
   if (!p.recipe.train.from.empty()) model::load_weights(p.model, resolve_model_folder(p.recipe.train.from) / "model.safetensors");
   if (start == Start::kResume) {
@@ -189,7 +196,7 @@ StepRecord Trainer::Parts::step(const superposition::StepPlan& step_plan) {
   const int64_t number = state.step + 1, cursor = batches.cursor();
   const double before = fraction(state.step, state.seconds);
   const text::Batch batch = batches.next({recipe.train.rows, recipe.model.context, step_plan.bag, step_plan.target_bag});
-  const double loss = backward(model, batch, step_plan, {recipe.train.micro_batches, borders(), static_cast<uint64_t>(recipe.train.seed), number, before, &methods});
+  const double loss = backward(model, batch, step_plan, {recipe.train.micro_batches, borders(), static_cast<uint64_t>(recipe.train.seed), number, before, &methods, teacher.get()});
   const double norm = guard_and_clip(model.parameters(), loss, recipe.train.clip, number, cursor, batch);
   // The rate of a run in seconds is set by the time this step has taken so far.
   const double multiplier = lr_multiplier(recipe.schedule, before, std::max(before, fraction(number, state.seconds + seconds_since(start))));

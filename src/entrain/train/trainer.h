@@ -20,6 +20,7 @@ class Observer {
     int64_t n_parameters = 0, n_total_steps = 0, n_train_tokens = 0, n_validation_tokens = 0, resumed_step = 0;
     double flops_per_step = 0;
     std::vector<std::string> damaged_checkpoints;  ///< passed over on resume
+    int64_t n_memory_parameters = 0;               ///< in a memory's tables, not among n_parameters
   };
   virtual void on_start(const Start&) {}
   virtual void on_step(const StepRecord&) {}
@@ -41,7 +42,7 @@ struct RunResult {
 
 /// How many steps a budget pays for, before training starts; 0 where it is in seconds.
 struct Plan {
-  int64_t n_parameters = 0;
+  int64_t n_parameters = 0, n_memory_parameters = 0;  ///< the latter in tables, not among the former
   double flops_per_step = 0;
   int64_t total_steps = 0;
   double total_flops = 0, total_raw_tokens = 0;

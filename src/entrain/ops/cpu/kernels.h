@@ -38,6 +38,12 @@ void gate_backward(Gate gate, const float* grad, const float* pre, int64_t width
 /// out[i] += scale * x[i]
 void add_scaled(float scale, const float* x, int64_t n, float* out);
 
+/// out[i] += scale * sign_i * x[i], signs being those of a key (hash.h).
+void add_signed(float scale, const float* x, int64_t key, int64_t width, float* out);
+
+/// One row of row-wise Adagrad: sum += mean(g^2), row -= lr / (sqrt(sum) + eps) * g.
+void row_adagrad(const float* g, int64_t width, float lr, float eps, float* row, float* sum);
+
 /// out[i] = scale * out[i]
 void scale_in_place(float scale, int64_t n, float* out);
 

@@ -1,0 +1,11 @@
+#pragma once
+// A training run in the foreground.
+
+#include "entrain/train/trainer.h"
+
+namespace entrain::cli {
+
+/// Trains and says on standard error how it goes. Throws Exit{130} when it was stopped.
+void train_recipe(const train::Recipe& recipe, const fs::path& run, train::Start start);
+
+}  // namespace entrain::cli
