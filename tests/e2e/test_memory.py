@@ -24,7 +24,7 @@ def recipe(data, tmp_path_factory):
 def run(recipe, tmp_path_factory):
     folder = tmp_path_factory.mktemp("memory") / "run"
     done = entrain("train", recipe, "--run", folder)
-    assert "and 320.0k in memory" in done.stderr.decode()  # 2 tables x 5,000 rows x 32
+    assert "and 320k in memory" in done.stderr.decode()  # 2 tables x 5,000 rows x 32
     return folder
 
 
