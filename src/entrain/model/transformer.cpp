@@ -88,7 +88,7 @@ Tensor Transformer::hidden(const Tensor& ids, const Forward& forward) const {
     return forward.taps == nullptr || forward.taps->empty() ? x : forward.taps->apply(point, x);
   };
   Pass pass{config_, forward, forward.cache == nullptr ? 0 : forward.cache->length, {}, {}};
-  Tensor x = ops::bag_embedding(embedding_, ids, forward.bag);
+  Tensor x = forward.embedded.defined() ? forward.embedded : ops::bag_embedding(embedding_, ids, forward.bag);
   const int64_t positions = x.size(1), end = pass.offset + positions;
   if (config_.is_gpt2()) {
     if (end > config_.context) {
