@@ -39,7 +39,7 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
 /// Removes everything from each `open` to the next `close`.
 void remove_all(std::string& text, std::string_view open, std::string_view close) {
   for (size_t at = text.find(open); at != std::string::npos; at = text.find(open, at)) {
-    const size_t end = text.find(close, at);
+    const size_t end = text.find(close, at + open.size());
     text.erase(at, end == std::string::npos ? std::string::npos : end + close.size() - at);
   }
 }
