@@ -38,7 +38,7 @@ std::vector<Panel> panels_of(const modalities::Summary& summary) {
     const size_t index = static_cast<size_t>(std::find(keys.begin(), keys.end(), key) - keys.begin());
     if (index == keys.size()) {
       keys.push_back(key);
-      panels.push_back({row.a + " and " + row.b, {}, {}});
+      panels.push_back({row.a + " and " + row.b + ": recall at 10, %", {}, {}});
     }
     (row.arm == "flat" ? panels[index].flat : panels[index].hierarchical).push_back(&row);
   }
@@ -65,7 +65,7 @@ std::string panel_script(lab::Drawing& drawing, const Panel& panel, size_t index
   curve(panel.flat, "flat", 1);
   curves.push_back(format("%.9g with lines dt 2 lw 1 lc rgb \"%s\" title %s", 100 * chance, lab::kMuted, drawing.slot("chance").c_str()));
   script += format("set lmargin at screen %.4f\nset rmargin at screen %.4f\nset label 1 %s at graph 0,1.06 left tc rgb \"%s\"\n", left, right, drawing.slot(panel.title).c_str(), lab::kInk);
-  script += index == 0 ? "set key at screen 0.5,0.985 center top horizontal samplen 2\n" : "unset key\n";
+  script += index == 0 ? "set key at screen 0.5,0.985 center top horizontal maxrows 1 samplen 2\n" : "unset key\n";
   script += "plot ";
   for (size_t i = 0; i < curves.size(); ++i) script += (i ? ", " : "") + curves[i];
   return script + "\n";
@@ -86,10 +86,8 @@ std::string draw_modalities(const modalities::Summary& summary) {
   drawing.width = kPanelWidth * static_cast<int>(panels.size());
   drawing.height = kHeight + kKeyHeight;
   drawing.script = format("set multiplot\nset border 1 lc rgb \"%s\"\nset tics nomirror scale 0.4 tc rgb \"%s\"\nset ytics scale 0 0,20,100\nset grid ytics lt 1 lw 1 lc rgb \"%s\"\n"
-                          "set logscale x\nset xrange [%.9g:%.9g]\nset yrange [0:100]\nset tmargin at screen %.4f\nset bmargin at screen 0.16\nset xlabel %s tc rgb \"%s\" offset 0,0.3\n"
-                          "set ylabel %s tc rgb \"%s\"\n",
-                          lab::kMuted, lab::kMuted, lab::kRule, low / 1.3, high * 1.3, 1.0 - 2.0 * kKeyHeight / drawing.height, drawing.slot("known pairs, % of the items").c_str(), lab::kMuted,
-                          drawing.slot("recall at 10, %").c_str(), lab::kMuted);
+                          "set logscale x\nset xrange [%.9g:%.9g]\nset yrange [0:100]\nset tmargin at screen %.4f\nset bmargin at screen 0.16\nset xlabel %s tc rgb \"%s\" offset 0,0.3\n",
+                          lab::kMuted, lab::kMuted, lab::kRule, low / 1.3, high * 1.3, 1.0 - 2.0 * kKeyHeight / drawing.height, drawing.slot("known pairs, % of the items").c_str(), lab::kMuted);
   std::string tics;
   for (const ArmRow& row : summary.arms) {
     const std::string tic = format("\"%g\" %.9g", 100 * row.share, 100 * row.share);
