@@ -5,6 +5,7 @@
 
 #include "cli/verbs.h"
 #include "entrain/lab/compare.h"
+#include "entrain/modalities/config.h"
 #include "entrain/train/recipe.h"
 
 namespace entrain::cli {
@@ -38,6 +39,8 @@ void print_reference() {
   defaults.bind(binder);
   lab::CompareConfig compare;
   compare.bind(binder);
+  modalities::Config modalities;
+  modalities.bind(binder);
   std::printf("%s%s", kPageHead, binder.to_markdown().c_str());
 }
 

@@ -16,6 +16,7 @@ void add_generate(CLI::App& app);
 void add_info(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_lab(CLI::App& app);
+void add_modalities(CLI::App& app);
 void add_tokenizer(CLI::App& app);
 void add_train(CLI::App& app);
 

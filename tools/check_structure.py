@@ -15,6 +15,7 @@ ALLOWED = {
     "entanglement": {"model", "ops", "base"},
     "eval": {"model", "ops", "text", "statistics", "base"},
     "train": {"model", "superposition", "entanglement", "eval", "text", "ops", "base"},
+    "modalities": {"train", "model", "ops", "text", "statistics", "base"},
     "lab": {"train", "eval", "model", "text", "statistics", "base"},
 }
 INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)

@@ -75,6 +75,17 @@ TEST(Transformer, NoPositionSeesALaterBag) {
   }
 }
 
+// Embeddings that are given take the place of those that ids name, to the bit.
+TEST(Transformer, StartsFromGivenEmbeddings) {
+  at::NoGradGuard no_grad;
+  for (const std::string& shape : kShapes) {
+    const Transformer model(tiny_config(shape), 1);
+    const Tensor ids = random_ids({2, 7}), embedded = at::embedding(model.parameters().stored()[0], ids);
+    EXPECT_TRUE(at::equal(model.hidden({}, {.segments = {}, .embedded = embedded}), model.hidden(ids))) << shape;
+    EXPECT_FALSE(at::equal(model.hidden(ids, {.segments = {}, .embedded = embedded * 2}), model.hidden(ids))) << shape << ": ids are not read";
+  }
+}
+
 // The order of tokens inside a bag is lost, up to the rounding of a sum of s numbers.
 TEST(Transformer, ABagHasNoOrder) {
   const Transformer model(tiny_config("qwen3"), 1);

@@ -1,19 +1,11 @@
 #include "entrain/lab/gnuplot.h"
 
-#include <spawn.h>
-#include <sys/wait.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
-#include <cstring>
-#include <memory>
-#include <thread>
 
 #include "entrain/base/error.h"
+#include "entrain/base/process.h"
 #include "entrain/lab/html.h"
 
 namespace entrain::lab {
@@ -21,23 +13,6 @@ namespace {
 
 constexpr auto kTimeout = std::chrono::seconds(30);
 constexpr const char* kInstall = "install gnuplot (Debian: gnuplot-nox) and make the report again";
-
-using File = std::unique_ptr<std::FILE, decltype(&std::fclose)>;
-
-/// Files rather than pipes: a child that ends early can then neither block nor signal us.
-File temporary_file() {
-  File file(std::tmpfile(), &std::fclose);
-  if (!file) throw Error(ErrorKind::kIo, std::string("cannot make a temporary file: ") + std::strerror(errno), "free some room in the folder for temporary files");
-  return file;
-}
-
-std::string content(std::FILE* file) {
-  std::string text;
-  std::array<char, 1 << 14> buffer;
-  std::rewind(file);
-  while (const size_t n = std::fread(buffer.data(), 1, buffer.size(), file)) text.append(buffer.data(), n);
-  return text;
-}
 
 /// The last line that says something, where gnuplot names the fault.
 std::string last_line(const std::string& text) {
@@ -47,46 +22,14 @@ std::string last_line(const std::string& text) {
   return text.substr(begin, std::min<size_t>(end + 1 - begin, 200));
 }
 
-/// Waits for a child; kills one that takes too long. Returns its status as waitpid gives it.
-int wait_for(pid_t child) {
-  const auto deadline = std::chrono::steady_clock::now() + kTimeout;
-  int status = 0;
-  while (true) {
-    const pid_t done = ::waitpid(child, &status, WNOHANG);
-    if (done == child) return status;
-    if (done < 0 && errno != EINTR) throw Error(ErrorKind::kIo, std::string("cannot wait for gnuplot: ") + std::strerror(errno), kInstall);
-    if (std::chrono::steady_clock::now() > deadline) ::kill(child, SIGKILL);
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-}
-
 /// gnuplot's standard output for a script.
 std::string run(const std::string& program, const std::string& script) {
-  const File in = temporary_file(), out = temporary_file(), err = temporary_file();
-  if (std::fwrite(script.data(), 1, script.size(), in.get()) != script.size() || std::fflush(in.get()) != 0) {
-    throw Error(ErrorKind::kIo, "cannot write gnuplot's script: the disk is full", "free some room in the folder for temporary files");
-  }
-  std::rewind(in.get());
-  std::string arguments[] = {program, "-d"};  // -d: no start-up files
-  std::string locale = "LC_ALL=C.UTF-8";
-  char* argv[] = {arguments[0].data(), arguments[1].data(), nullptr};
-  char* environment[] = {locale.data(), nullptr};
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, ::fileno(in.get()), 0);
-  ::posix_spawn_file_actions_adddup2(&actions, ::fileno(out.get()), 1);
-  ::posix_spawn_file_actions_adddup2(&actions, ::fileno(err.get()), 2);
-  pid_t child = 0;
-  const int problem = ::posix_spawnp(&child, program.c_str(), &actions, nullptr, argv, environment);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (problem != 0) throw Error(ErrorKind::kIo, program + " cannot be started: " + std::strerror(problem), kInstall);
-  const int status = wait_for(child);
-  const std::string text = content(out.get());
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || text.find("</svg>") == std::string::npos) {
-    const std::string reason = last_line(content(err.get()));
+  const ProcessResult result = run_process(program, {"-d"}, script, kTimeout, kInstall);  // -d: no start-up files
+  if (result.exit_code != 0 || result.output.find("</svg>") == std::string::npos) {
+    const std::string reason = last_line(result.error);
     throw Error(ErrorKind::kIo, program + " did not draw the figure" + (reason.empty() ? "" : ": " + reason), "use gnuplot 5.2 or newer and make the report again");
   }
-  return text;
+  return result.output;
 }
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
@@ -96,7 +39,7 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
 /// Removes everything from each `open` to the next `close`.
 void remove_all(std::string& text, std::string_view open, std::string_view close) {
   for (size_t at = text.find(open); at != std::string::npos; at = text.find(open, at)) {
-    const size_t end = text.find(close, at);
+    const size_t end = text.find(close, at + open.size());
     text.erase(at, end == std::string::npos ? std::string::npos : end + close.size() - at);
   }
 }

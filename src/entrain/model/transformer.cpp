@@ -97,8 +97,9 @@ Tensor Transformer::hidden(const Tensor& ids, const Forward& forward) const {
   const auto tap = [&](const char* point, const Tensor& x) {
     return forward.taps == nullptr || forward.taps->empty() ? x : forward.taps->apply(point, x);
   };
+  ENTRAIN_CHECK(features_ == nullptr || !forward.embedded.defined(), "token features need ids");
   Pass pass{config_, forward, forward.cache == nullptr ? 0 : forward.cache->length, {}, {}, features_.get(), {}, mixing_.get()};
-  Tensor x = ops::bag_embedding(embedding_, ids, forward.bag);
+  Tensor x = forward.embedded.defined() ? forward.embedded : ops::bag_embedding(embedding_, ids, forward.bag);
   const int64_t positions = x.size(1), end = pass.offset + positions;
   if (config_.is_gpt2()) {
     if (end > config_.context) {

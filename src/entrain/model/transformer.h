@@ -26,6 +26,7 @@ struct KvCache {
 struct Forward {
   int64_t bag = 1;                    ///< s: each position is the mean of s token embeddings
   Tensor segments = {};               ///< (B, T) int32: attention stays inside a segment; undefined: one segment
+  Tensor embedded = {};               ///< (B, T, C): the blocks' input in place of embedded ids, for what has no ids; ids are then not read
   const Taps* taps = nullptr;
   KvCache* cache = nullptr;           ///< read and extended; ids are then the new positions only
   RandomStream* dropout = nullptr;    ///< draws of this pass; null: no dropout

@@ -1,0 +1,205 @@
+#include "entrain/modalities/training.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <deque>
+#include <numeric>
+
+#include "entrain/base/error.h"
+#include "entrain/modalities/losses.h"
+#include "entrain/train/lr_schedule.h"
+#include "entrain/train/optimizer.h"
+
+namespace entrain::modalities {
+namespace {
+
+constexpr int64_t kCurvePoints = 20;
+constexpr size_t kEmbeddedRows = 64;  // at once; bounds memory
+
+/// The encoders, the scale of the logits, and their optimizers.
+class Alignment {
+ public:
+  Alignment(const Config& config, const std::vector<const Modality*>& modalities, int64_t n_train, const Run& run)
+      : config_(config), modalities_(modalities), n_train_(n_train), seed_(static_cast<uint64_t>(run.seed)),
+        paired_(paired_items(seed_, n_train, config.n_paired(run.share))) {
+    for (const Modality* modality : modalities) encoders_.emplace_back(config, *modality, seed_);
+    log_scale_ = scale_.add(model::Role::kBias, "logit_scale", {1});
+    scale_.weights()[0].value.fill_(std::log(kInitialLogitScale));
+    train::OptimizerConfig optimizer;
+    optimizer.lr = config.lr;
+    optimizer.weight_decay = config.weight_decay;
+    for (Encoder& encoder : encoders_) {
+      for (model::Parameters* parameters : encoder.parameters()) parameters_.push_back(parameters);
+    }
+    parameters_.push_back(&scale_);
+    for (const model::Parameters* parameters : parameters_) optimizers_.push_back(train::make_optimizer(optimizer, *parameters));
+  }
+
+  /// Leaves the gradient of one step in the parameters.
+  LossPoint backward(int64_t step, bool within, bool across) {
+    for (model::Parameters* parameters : parameters_) parameters->clear_gradients();
+    LossPoint point{step + 1};
+    if (within) point.within = backward_within(step);
+    if (across) backward_across(step, point);
+    if (!std::isfinite(point.within + point.across + point.uniformity)) {
+      throw Error(ErrorKind::kNumeric, "the loss of step " + std::to_string(step + 1) + " is not finite", "lower modalities.lr or raise modalities.temperature");
+    }
+    return point;
+  }
+
+  void update(int64_t step) {
+    clip(step);
+    train::ScheduleConfig schedule;
+    schedule.warmup = config_.warmup;
+    const double n = static_cast<double>(config_.steps);
+    const double multiplier = train::lr_multiplier(schedule, static_cast<double>(step) / n, static_cast<double>(step + 1) / n);
+    for (const auto& optimizer : optimizers_) optimizer->step(step + 1, multiplier);
+  }
+
+  std::vector<PairScore> judge() const {
+    std::vector<int64_t> items(static_cast<size_t>(config_.held_out));
+    std::iota(items.begin(), items.end(), n_train_);
+    std::vector<Tensor> z;
+    for (size_t m = 0; m < encoders_.size(); ++m) z.push_back(embed(encoders_[m], *modalities_[m], items));
+    std::vector<PairScore> scores;
+    for (size_t i = 0; i < z.size(); ++i) {
+      for (size_t j = i + 1; j < z.size(); ++j) {
+        scores.push_back({modalities_[i]->name, modalities_[j]->name, retrieve(z[i], z[j]), retrieve(z[j], z[i]), modality_gap(z[i], z[j])});
+      }
+    }
+    return scores;
+  }
+
+  double flops() const { return flops_; }
+  double scale() const { return logit_scale(log_scale_.detach()).item<double>(); }
+
+ private:
+  Tensor encode(size_t m, const std::vector<Span>& spans, const std::string& use, int64_t step, int64_t view) {
+    const Padded batch = pad(*modalities_[m], spans);
+    flops_ += encoders_[m].training_flops(batch.weights.size(0), batch.weights.size(1));
+    RandomStream dropout = stream(seed_, "dropout/" + use + "/" + modalities_[m]->name, static_cast<uint64_t>(step), static_cast<uint64_t>(view));
+    return encoders_[m].encode(batch, &dropout);
+  }
+
+  /// Two views of each item of a batch of all items, for each modality; returns the mean loss.
+  double backward_within(int64_t step) {
+    const std::vector<int64_t> items = batch_places(seed_, "within", step, n_train_, config_.batch);
+    const Tensor scale = at::scalar_tensor(1.0 / config_.temperature, at::kFloat);
+    const double n = static_cast<double>(encoders_.size());
+    double loss = 0;
+    for (size_t m = 0; m < encoders_.size(); ++m) {
+      std::vector<Tensor> views;
+      for (uint64_t view = 0; view < 2; ++view) {
+        const auto spans = cropped(*modalities_[m], items, config_.crop, stream(seed_, "crop/" + modalities_[m]->name, static_cast<uint64_t>(step), view));
+        views.push_back(encode(m, spans, "within", step, static_cast<int64_t>(view)));
+      }
+      const Tensor part = symmetric_info_nce(views[0], views[1], scale) / n;
+      part.backward();
+      loss += part.item<double>();
+    }
+    return loss;
+  }
+
+  void backward_across(int64_t step, LossPoint& point) {
+    std::vector<int64_t> items = batch_places(seed_, "across", step, std::ssize(paired_), config_.batch);
+    for (int64_t& item : items) item = paired_[static_cast<size_t>(item)];
+    std::vector<Tensor> z;
+    for (size_t m = 0; m < encoders_.size(); ++m) z.push_back(encode(m, whole(*modalities_[m], items), "across", step, 0));
+    const Tensor across = across_loss(z, logit_scale(log_scale_)), spread = uniformity(at::cat(z));
+    (across + spread * config_.uniformity_weight).sum().backward();
+    point.across = across.sum().item<double>();
+    point.uniformity = spread.item<double>();
+  }
+
+  /// Scales all gradients so that their joint norm is at most config.clip.
+  void clip(int64_t step) {
+    std::vector<Tensor> gradients;
+    double squares = 0;
+    for (const model::Parameters* parameters : parameters_) {
+      for (const Tensor& tensor : parameters->stored()) {
+        if (!tensor.grad().defined()) continue;
+        gradients.push_back(tensor.grad());
+        squares += gradients.back().square().sum().item<double>();
+      }
+    }
+    const double norm = std::sqrt(squares);
+    if (!std::isfinite(norm)) throw Error(ErrorKind::kNumeric, "the gradient of step " + std::to_string(step + 1) + " is not finite", "lower modalities.lr");
+    if (config_.clip <= 0 || norm <= config_.clip) return;
+    for (Tensor& gradient : gradients) gradient.mul_(config_.clip / norm);
+  }
+
+  const Config& config_;
+  const std::vector<const Modality*>& modalities_;
+  int64_t n_train_;
+  uint64_t seed_;
+  std::vector<int64_t> paired_;
+  std::deque<Encoder> encoders_;  // stay where they are: optimizers refer to their parameters
+  model::Parameters scale_;
+  Tensor log_scale_;
+  std::vector<model::Parameters*> parameters_;
+  std::vector<std::unique_ptr<train::Optimizer>> optimizers_;
+  double flops_ = 0;
+};
+
+}  // namespace
+
+std::string Run::group() const {
+  std::string text;
+  for (const std::string& one : names) text += (text.empty() ? "" : "+") + one;
+  return text;
+}
+
+std::string Run::name() const {
+  char text[64];
+  std::snprintf(text, sizeof text, "-%.9g-seed%lld", share, static_cast<long long>(seed));
+  return group() + "-" + arm + text;
+}
+
+std::vector<int64_t> paired_items(uint64_t seed, int64_t n_items, int64_t n_paired) {
+  RandomStream random = stream(seed, "pairs");
+  const std::vector<uint32_t> order = permutation(random, static_cast<uint32_t>(n_items));
+  return {order.begin(), order.begin() + n_paired};
+}
+
+std::vector<int64_t> batch_places(uint64_t seed, const std::string& name, int64_t step, int64_t n, int64_t batch) {
+  const int64_t size = std::min(batch, n), per_epoch = n / size;
+  RandomStream random = stream(seed, "batch/" + name, static_cast<uint64_t>(step / per_epoch));
+  const std::vector<uint32_t> order = permutation(random, static_cast<uint32_t>(n));
+  const auto begin = order.begin() + step % per_epoch * size;
+  return {begin, begin + size};
+}
+
+Tensor embed(const Encoder& encoder, const Modality& modality, std::span<const int64_t> items) {
+  const at::NoGradGuard no_grad;
+  std::vector<Tensor> parts;
+  for (size_t begin = 0; begin < items.size(); begin += kEmbeddedRows) {
+    const auto some = items.subspan(begin, std::min(kEmbeddedRows, items.size() - begin));
+    parts.push_back(encoder.encode(pad(modality, whole(modality, some))));
+  }
+  return at::cat(parts);
+}
+
+Outcome perform(const Config& config, const std::vector<const Modality*>& modalities, int64_t n_train, const Run& run) {
+  const auto start = std::chrono::steady_clock::now();
+  Alignment alignment(config, modalities, n_train, run);
+  const bool within = run.arm == "hierarchical";
+  const int64_t n_within = within ? std::llround(config.within_share * static_cast<double>(config.steps)) : 0;
+  const int64_t every = std::max<int64_t>(1, config.steps / kCurvePoints);
+  Outcome outcome;
+  for (int64_t step = 0; step < config.steps; ++step) {
+    const LossPoint point = alignment.backward(step, within, step >= n_within);
+    alignment.update(step);
+    if ((step + 1) % every == 0) outcome.curve.push_back(point);
+  }
+  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  outcome.n_paired = config.n_paired(run.share);
+  outcome.flops = alignment.flops();
+  outcome.logit_scale = alignment.scale();
+  outcome.scores = alignment.judge();
+  return outcome;
+}
+
+}  // namespace entrain::modalities
