@@ -24,6 +24,10 @@ void show(const std::string& path, const std::vector<std::string>& settings) {
   auto arms = document.take_tables("arms");
   document.take_section("compare");
   for (const std::string& setting : settings) document.set(setting);
+  if (const auto first = document.entries().lower_bound("modalities."); first != document.entries().end() && first->first.starts_with("modalities.")) {
+    std::printf("%s", modalities::Config::from(document).to_toml().c_str());
+    return;
+  }
   if (arms.empty()) arms.emplace_back("", config::Document());
   for (const auto& [name, overrides] : arms) {
     config::Document merged = document;
