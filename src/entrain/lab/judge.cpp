@@ -5,6 +5,7 @@
 #include <cstdarg>
 #include <map>
 #include <numbers>
+#include <regex>
 #include <set>
 
 #include "entrain/base/error.h"
@@ -119,7 +120,9 @@ ArmSummary summarise(const Plan& plan, const Arm& arm, const BySeed& runs) {
     s.tuned = run->values;
     if (s.sample.empty()) s.sample = run->sample;
     for (const auto& [name, value] : run->figures) s.figures[name] += value / n;
-    for (const std::string& alarm : std::set<std::string>(run->alarms.begin(), run->alarms.end())) ++s.alarms[alarm];
+    std::set<std::string> kinds;
+    for (const std::string& alarm : run->alarms) kinds.insert(std::regex_replace(alarm, std::regex(R"( \([^)]*\d[^)]*\))"), ""));  // without the numbers
+    for (const std::string& kind : kinds) ++s.alarms[kind];
   }
   for (const std::string& metric : plan.declared()) s.metrics.push_back(metric_of(metric, runs));
   for (const auto& [key, value] : s.tuned) {
