@@ -142,6 +142,7 @@ Config from_config_json(const std::string& text, const std::string& name) {
       c.family = json.at("base_model_type").get<std::string>();
       if (json.contains("memory")) c.memory = memory_from_json(json["memory"], name);
       if (json.contains("mixing")) c.mixing = mixing_from_json(json["mixing"], name);
+      if (!c.is_own()) throw Error(ErrorKind::kData, name + " has the model type entrain but neither a memory nor mixing");
     }
     std::vector<std::string> unsupported;
     const auto flag = [&](const char* key) {
