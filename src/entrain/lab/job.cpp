@@ -159,7 +159,10 @@ std::string Job::key() const {
   neutral.distill.teacher.clear();
   std::string text = to_text(neutral) + train::teacher_checksum(recipe) + data_checksum(*this) + scoring.split + "\n" + std::to_string(scoring.block_tokens) + "\n" + std::to_string(scoring.task_limit) + "\n" +
                      scoring.prompt + "\n" + std::to_string(scoring.sample_tokens) + "\n";
-  if (!recipe.train.from.empty()) text += to_hex(file_checksum(train::resolve_model_folder(recipe.train.from) / "model.safetensors")) + "\n";
+  for (const char* file : {"model.safetensors", "memory.safetensors"}) {
+    const fs::path origin = recipe.train.from.empty() ? fs::path() : train::resolve_model_folder(recipe.train.from) / file;
+    if (!origin.empty() && fs::exists(origin)) text += to_hex(file_checksum(origin)) + "\n";
+  }
   for (const std::string& task : scoring.tasks) text += task + "\n";
   return to_hex(checksum(text));
 }
