@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kStep = static_cast<int64_t>(0x9e3779b97f4a7c15);
 
 /// x >> n on the 64 bits as they stand.
-Tensor shifted(const Tensor& x, int64_t n) { return x.bitwise_right_shift(n).bitwise_and((int64_t{1} << (64 - n)) - 1); }
+Tensor shifted(const Tensor& x, int64_t n) { return x.bitwise_right_shift(n).bitwise_and(static_cast<int64_t>(~uint64_t{0} >> n)); }
 
 /// The finaliser of SplitMix64 (Steele et al., OOPSLA 2014; variant 13 of Stafford); products wrap.
 Tensor mix(Tensor x) {
