@@ -54,7 +54,7 @@ def figures(run):
 
 
 def draw(curves, path):
-    script = ["set terminal svg size 900,420 dynamic font 'sans,15' background 'white'", f"set output '{path}'", "set multiplot layout 1,2", "set xlabel 'step'", "set key bottom right", "set grid"]
+    script = ["set terminal svg size 900,420 dynamic font 'sans,15' background 'white'", f"set output '{path}'", "set multiplot layout 1,2", "set xlabel 'step'", "set key center right", "set grid"]
     for title, name, scale in (("mean cosine of projected tokens", "mean_cosine", "set yrange [-0.05:1.05]"), ("effective rank (of 32)", "effective_rank", "set yrange [0:33]")):
         script += [scale, f"set title '{title}'"]
         for number, (arm, points) in enumerate(curves.items()):
