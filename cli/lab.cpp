@@ -23,6 +23,7 @@
 #include "cli/verbs.h"
 #include "entrain/base/clock.h"
 #include "entrain/base/error.h"
+#include "entrain/base/temporary_folder.h"
 #include "entrain/lab/report.h"
 #include "entrain/statistics/power.h"
 #include "entrain/text/token_file.h"
@@ -130,9 +131,8 @@ void cost(const CostArguments& arguments) {
 
 /// In a child, so that each recipe's peak of memory is its own.
 lab::Cost cost_in_child(const train::Recipe& recipe) {
-  std::string name = (fs::temp_directory_path() / "entrain-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) throw Error(ErrorKind::kIo, "cannot make a temporary folder " + name);
-  const fs::path folder(name);
+  const TemporaryFolder temporary;
+  const fs::path& folder = temporary.path();
   write_file(folder / "recipe.toml", recipe.to_toml());
   const pid_t child = start_child({"entrain", "lab", "cost", (folder / "recipe.toml").string(), (folder / "cost.json").string()}, {});
   const int status = wait_for(child, [] { return false; });
@@ -141,8 +141,6 @@ lab::Cost cost_in_child(const train::Recipe& recipe) {
     const Json json = Json::parse(read_file(folder / "cost.json"));
     cost = {json.at("seconds_per_step"), json.at("peak_bytes")};
   }
-  std::error_code ignored;
-  fs::remove_all(folder, ignored);
   if (cost.seconds_per_step == 0) throw Error(ErrorKind::kData, "a trial of a few steps failed; its message is above", "mend the recipe, or leave the trial out with --no-trial");
   return cost;
 }

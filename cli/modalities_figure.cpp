@@ -1,9 +1,8 @@
 #include "cli/modalities_figure.h"
 
 #include <algorithm>
-#include <cstdarg>
-#include <cstdio>
 
+#include "entrain/base/format.h"
 #include "entrain/lab/gnuplot.h"
 
 namespace entrain::cli {
@@ -15,15 +14,6 @@ constexpr int kPanelWidth = 300, kHeight = 280, kKeyHeight = 34;
 /// The page's colours, for a picture that stands alone.
 constexpr const char* kStyle =
     "<style>svg{--muted:#5b616b;--rule:#d8dbe0;--arm-1:#2463b5;--arm-2:#c8591a;color:#1c1e22;background:#ffffff;font-family:system-ui,sans-serif}</style>";
-
-[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
-  char buffer[1024];
-  va_list arguments;
-  va_start(arguments, pattern);
-  std::vsnprintf(buffer, sizeof buffer, pattern, arguments);
-  va_end(arguments);
-  return buffer;
-}
 
 struct Panel {
   std::string title;

@@ -1,21 +1,14 @@
 // The other tests see the best instruction set of this machine; this one sees every set it has.
 
-#include <hwy/targets.h>
-
 #include "entrain/ops/hashed_rows.h"
 #include "entrain/ops/ops.h"
 #include "gradients.h"
+#include "targets.h"
 
 namespace entrain::ops {
 namespace {
 
 using namespace testing;
-
-/// Hides all other instruction sets from the kernels' run-time choice; 0 shows them again.
-void use_only(int64_t target) {
-  hwy::SetSupportedTargetsForTest(target);
-  hwy::GetChosenTarget().DeInit();
-}
 
 class EveryTarget : public ::testing::TestWithParam<int64_t> {
  protected:

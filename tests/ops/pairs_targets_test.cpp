@@ -1,21 +1,14 @@
 // The operators over pairs on every instruction set the machine has; the other tests see the best only.
 
-#include <hwy/targets.h>
-
 #include "entrain/ops/ops.h"
 #include "entrain/ops/pairs.h"
 #include "gradients.h"
+#include "targets.h"
 
 namespace entrain::ops {
 namespace {
 
 using namespace testing;
-
-/// Hides all other instruction sets from the kernels' run-time choice; 0 shows them again.
-void use_only(int64_t target) {
-  hwy::SetSupportedTargetsForTest(target);
-  hwy::GetChosenTarget().DeInit();
-}
 
 void expect_all_match_double() {
   constexpr double kTemperature = 0.5;

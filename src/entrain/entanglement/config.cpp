@@ -1,9 +1,9 @@
 #include "entrain/entanglement/config.h"
 
-#include <cmath>
-#include <cstdio>
+#include <algorithm>
 
 #include "entrain/base/error.h"
+#include "entrain/model/blocks.h"
 
 namespace entrain::entanglement {
 
@@ -63,12 +63,7 @@ void Config::resolve(int64_t layers, int64_t model_width) {
   const auto need = [&](bool good, const std::string& problem) {
     if (!good) problems += "\n  - " + problem;
   };
-  for (const double block : blocks) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%g", block);
-    need(block == std::floor(block) && block >= 0 && block < static_cast<double>(layers),
-         std::string("entanglement.blocks names block ") + text + ", the model has blocks 0 to " + std::to_string(layers - 1));
-  }
+  for (const std::string& problem : model::block_problems("entanglement.blocks", blocks, layers)) need(false, problem);
   need(width <= model_width, "entanglement.width (" + std::to_string(width) + ") is larger than model.width (" + std::to_string(model_width) + "): lower it, 64 is usual");
   const bool features = pairs == "random_features" || pairs == "fft" || pairs == "positive_features";
   need(!features || temperature >= 0.25, "random features cannot carry a temperature below 0.25 (row sums are then wrong by several times and turn negative): raise entanglement.temperature or set entanglement.pairs = \"exact\"");

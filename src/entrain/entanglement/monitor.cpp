@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 
+#include "entrain/base/format.h"
 #include "entrain/entanglement/groups.h"
 #include "entrain/entanglement/losses.h"
 #include "entrain/entanglement/pair_sums.h"
@@ -67,9 +67,7 @@ void read_projection(const Tensor& projection, Reading& reading) {
 }
 
 std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3g", value);
-  return text;
+  return format("%.3g", value);
 }
 
 }  // namespace

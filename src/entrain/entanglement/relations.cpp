@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <map>
 #include <numeric>
 
 #include "entrain/base/error.h"
+#include "entrain/base/format.h"
 
 namespace entrain::entanglement {
 namespace {
@@ -148,21 +148,16 @@ std::string map_svg(const Relations& relations, const std::vector<std::string>& 
   std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1000 760\" font-family=\"sans-serif\" role=\"img\">\n<title>" + escaped(title) +
                     "</title>\n<rect width=\"1000\" height=\"760\" fill=\"white\"/>\n<text x=\"20\" y=\"30\" font-size=\"20\">" + escaped(title) + "</text>\n";
   std::vector<std::pair<double, double>> taken;
-  char text[256];
   for (size_t i = 0; i < relations.units.size(); ++i) {
     const Unit& unit = relations.units[i];
     const double x = scaled(unit.x, low_x, high_x, kMargin, kWidth - 2 * kMargin), y = scaled(unit.y, low_y, high_y, kHeight - kMargin, kMargin + 20);
     const int hue = static_cast<int>(unit.cluster * 137 % 360);  // the golden angle keeps neighbours apart
-    std::snprintf(text, sizeof text, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"hsl(%d,65%%,45%%)\" fill-opacity=\"0.6\"><title>%s, %zu times, cluster %lld</title></circle>\n", x, y,
-                  1.5 + 0.9 * std::log(static_cast<double>(unit.occurrences.size())), hue, "%s", unit.occurrences.size(), static_cast<long long>(unit.cluster + 1));
-    std::string circle(text);
-    circle.replace(circle.find("%s"), 2, escaped(names[i]));
-    svg += circle;
+    svg += format("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"hsl(%d,65%%,45%%)\" fill-opacity=\"0.6\"><title>%s, %zu times, cluster %lld</title></circle>\n", x, y,
+                  1.5 + 0.9 * std::log(static_cast<double>(unit.occurrences.size())), hue, escaped(names[i]).c_str(), unit.occurrences.size(), static_cast<long long>(unit.cluster + 1));
     const bool free = std::none_of(taken.begin(), taken.end(), [&](const auto& other) { return std::abs(other.first - x) < 62 && std::abs(other.second - y) < 13; });
     if (!free) continue;
     taken.emplace_back(x, y);
-    std::snprintf(text, sizeof text, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"12\" fill=\"hsl(%d,65%%,28%%)\">", x + 6, y + 4, hue);
-    svg += text + escaped(names[i]) + "</text>\n";
+    svg += format("<text x=\"%.1f\" y=\"%.1f\" font-size=\"12\" fill=\"hsl(%d,65%%,28%%)\">", x + 6, y + 4, hue) + escaped(names[i]) + "</text>\n";
   }
   return svg + "</svg>\n";
 }

@@ -1,42 +1,15 @@
 #include "entrain/eval/perplexity.h"
 
-#include <stdlib.h>
-
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <numbers>
 
 #include "entrain/base/error.h"
+#include "entrain/base/temporary_folder.h"
 #include "entrain/ops/ops.h"
 #include "entrain/text/batch_source.h"
 #include "entrain/text/corpus.h"
 
 namespace entrain::eval {
-
-namespace {
-
-/// A folder that lives as long as this.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "entrain-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw Error(ErrorKind::kIo, "cannot make a temporary folder " + name + ": " + std::strerror(errno));
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
-}  // namespace
 
 double TextScore::bits_per_byte() const { return nats / std::numbers::ln2 / static_cast<double>(bytes); }
 

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdarg>
-#include <cstdio>
 
+#include "entrain/base/format.h"
 #include "entrain/lab/gnuplot.h"
 
 namespace entrain::lab {
@@ -14,15 +13,6 @@ namespace {
 constexpr size_t kMaxBandPoints = 400;  // more cannot be told apart at this size
 constexpr int kCurvePieces = 40;
 constexpr double kSkippedShare = 0.1;  // of an axis: the steep start may leave the picture, or the end would be flat in it
-
-[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
-  char buffer[512];
-  va_list arguments;
-  va_start(arguments, pattern);
-  std::vsnprintf(buffer, sizeof buffer, pattern, arguments);
-  va_end(arguments);
-  return buffer;
-}
 
 /// A unit in which an axis has short numbers, and its name: "raw tokens (millions)".
 struct Unit {

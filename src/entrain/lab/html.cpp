@@ -1,9 +1,9 @@
 #include "entrain/lab/html.h"
 
 #include <cmath>
-#include <cstdarg>
 #include <cstdint>
-#include <cstdio>
+
+#include "entrain/base/format.h"
 
 namespace entrain::lab {
 namespace {
@@ -13,15 +13,6 @@ constexpr const char* kMinus = "\xE2\x88\x92";
 constexpr const char* kDash = "\xE2\x80\x93";
 constexpr const char* kTimesTen = "\xE2\x80\xAF\xC3\x97\xE2\x80\xAF" "10";  // narrow spaces around the sign
 constexpr const char* kThinSpace = "\xE2\x80\xAF";
-
-[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
-  char buffer[512];  // %f of the largest double takes 316
-  va_list arguments;
-  va_start(arguments, pattern);
-  std::vsnprintf(buffer, sizeof buffer, pattern, arguments);
-  va_end(arguments);
-  return buffer;
-}
 
 /// Length of the UTF-8 sequence at the front of `text`, 0 where there is none (RFC 3629: no overlong forms, no surrogates).
 size_t utf8_length(std::string_view text) {

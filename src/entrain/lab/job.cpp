@@ -12,6 +12,7 @@
 
 #include "entrain/base/clock.h"
 #include "entrain/base/error.h"
+#include "entrain/base/temporary_folder.h"
 #include "entrain/eval/task.h"
 #include "entrain/model/generate.h"
 #include "entrain/model/huggingface.h"
@@ -292,23 +293,14 @@ Cost measure_cost(const train::Recipe& recipe) {
     std::vector<double> seconds;
     void on_step(const train::StepRecord& record) override { seconds.push_back(record.step_seconds); }
   } timer;
-  std::string folder = (fs::temp_directory_path() / "entrain-XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) throw Error(ErrorKind::kIo, "cannot make a temporary folder " + folder);
+  const TemporaryFolder folder;
   train::Recipe few = recipe;
   few.budget = {.steps = 4};
   few.evaluation.every = 0;
   few.evaluation.tokens = 1;
   few.evaluation.prompt.clear();
   few.checkpoint.every = 0;
-  std::exception_ptr failure;
-  try {
-    train::Trainer(few, fs::path(folder) / "run", train::Start::kFresh, timer).run();
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  std::error_code ignored;
-  fs::remove_all(folder, ignored);
-  if (failure) std::rethrow_exception(failure);
+  train::Trainer(few, folder.path() / "run", train::Start::kFresh, timer).run();
   std::sort(timer.seconds.begin() + 1, timer.seconds.end());  // the first step warms up
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);

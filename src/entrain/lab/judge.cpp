@@ -2,28 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdarg>
 #include <map>
 #include <numbers>
-#include <regex>
 #include <set>
 
 #include "entrain/base/error.h"
+#include "entrain/base/format.h"
 #include "entrain/statistics/power.h"
+#include "entrain/train/method.h"
 
 namespace entrain::lab {
 namespace {
 
 constexpr size_t kEnoughDocuments = 50;  // from here on documents themselves are resampled
-
-[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
-  char buffer[768];
-  va_list arguments;
-  va_start(arguments, pattern);
-  std::vsnprintf(buffer, sizeof buffer, pattern, arguments);
-  va_end(arguments);
-  return buffer;
-}
 
 using BySeed = std::map<int64_t, const Result*>;
 
@@ -121,7 +112,7 @@ ArmSummary summarise(const Plan& plan, const Arm& arm, const BySeed& runs) {
     if (s.sample.empty()) s.sample = run->sample;
     for (const auto& [name, value] : run->figures) s.figures[name] += value / n;
     std::set<std::string> kinds;
-    for (const std::string& alarm : run->alarms) kinds.insert(std::regex_replace(alarm, std::regex(R"( \([^)]*\d[^)]*\))"), ""));  // without the numbers
+    for (const std::string& alarm : run->alarms) kinds.insert(train::alarm_kind(alarm));
     for (const std::string& kind : kinds) ++s.alarms[kind];
   }
   for (const std::string& metric : plan.declared()) s.metrics.push_back(metric_of(metric, runs));

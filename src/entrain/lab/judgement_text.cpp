@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdarg>
 #include <nlohmann/json.hpp>
+
+#include "entrain/base/format.h"
 
 #include "entrain/lab/judge.h"
 
@@ -12,15 +13,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using Kind = statistics::AmountForLoss::Kind;
-
-[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
-  char buffer[512];
-  va_list arguments;
-  va_start(arguments, pattern);
-  std::vsnprintf(buffer, sizeof buffer, pattern, arguments);
-  va_end(arguments);
-  return buffer;
-}
 
 const ArmMetric* find_metric(const ArmSummary& arm, const std::string& name) {
   const auto found = std::find_if(arm.metrics.begin(), arm.metrics.end(), [&](const ArmMetric& m) { return m.metric == name; });

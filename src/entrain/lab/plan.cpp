@@ -5,6 +5,7 @@
 #include <set>
 
 #include "entrain/base/error.h"
+#include "entrain/base/format.h"
 #include "entrain/eval/task.h"
 #include "entrain/train/lr_schedule.h"
 #include "entrain/train/trainer.h"
@@ -107,10 +108,8 @@ void check_decay(const Plan& plan, std::vector<std::string>& problems) {
   for (const Arm& arm : plan.arms) {
     const double end = final_multiplier(arm.recipe);
     if (is_decayed(end) == is_decayed(reference)) continue;
-    char text[512];
-    std::snprintf(text, sizeof text, "arm %s ends at %.0f %% of its peak learning rate, %s at %.0f %%: a run that has not decayed looks worse than the same run decayed, so the difference would tell of the schedule alone; "
-                  "give both a full decay ([schedule])", arm.name.c_str(), 100 * end, plan.lab.reference.c_str(), 100 * reference);
-    problems.push_back(text);
+    problems.push_back(format("arm %s ends at %.0f %% of its peak learning rate, %s at %.0f %%: a run that has not decayed looks worse than the same run decayed, so the difference would tell of the schedule alone; "
+                  "give both a full decay ([schedule])", arm.name.c_str(), 100 * end, plan.lab.reference.c_str(), 100 * reference));
   }
 }
 
@@ -351,10 +350,8 @@ train::Recipe matched(const Plan& plan, const train::Recipe& recipe, double shar
   const train::Plan own = train::make_plan(train::complete_from_data(result), 0);
   const double wanted = match == "flops" ? budget.flops : budget.tokens, got = match == "flops" ? own.total_flops : own.total_raw_tokens;
   if (std::abs(got - wanted) > kBudgetTolerance * wanted) {
-    char text[256];
-    std::snprintf(text, sizeof text, "budgets cannot be matched: %.4g %s are wanted and whole steps give %.4g (%lld steps)", wanted, match == "flops" ? "FLOPs" : "raw tokens", got,
-                  static_cast<long long>(own.total_steps));
-    throw Error(ErrorKind::kUsage, text, "raise the budget, or lower train.rows");
+    throw Error(ErrorKind::kUsage, format("budgets cannot be matched: %.4g %s are wanted and whole steps give %.4g (%lld steps)", wanted, match == "flops" ? "FLOPs" : "raw tokens", got,
+                  static_cast<long long>(own.total_steps)), "raise the budget, or lower train.rows");
   }
   return result;
 }

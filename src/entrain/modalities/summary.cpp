@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdarg>
-#include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "entrain/base/error.h"
+#include "entrain/base/format.h"
 
 namespace entrain::modalities {
 namespace {
@@ -89,15 +88,6 @@ DifferenceRow difference_row(const Cell& cell, const std::map<int64_t, Score>& h
   for (size_t k = 0; k < kRecallAt.size(); ++k) row.recall[k] = statistics::paired_t_test(recall[k]);
   row.gap = statistics::paired_t_test(gap);
   return row;
-}
-
-[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
-  char buffer[512];
-  va_list arguments;
-  va_start(arguments, pattern);
-  std::vsnprintf(buffer, sizeof buffer, pattern, arguments);
-  va_end(arguments);
-  return buffer;
 }
 
 /// A recall or a difference of recalls, in percent.

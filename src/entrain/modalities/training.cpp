@@ -4,11 +4,11 @@
 
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <deque>
 #include <numeric>
 
 #include "entrain/base/error.h"
+#include "entrain/base/format.h"
 #include "entrain/modalities/losses.h"
 #include "entrain/train/lr_schedule.h"
 #include "entrain/train/optimizer.h"
@@ -153,9 +153,7 @@ std::string Run::group() const {
 }
 
 std::string Run::name() const {
-  char text[64];
-  std::snprintf(text, sizeof text, "-%.9g-seed%lld", share, static_cast<long long>(seed));
-  return group() + "-" + arm + text;
+  return group() + "-" + arm + format("-%.9g-seed%lld", share, static_cast<long long>(seed));
 }
 
 std::vector<int64_t> paired_items(uint64_t seed, int64_t n_items, int64_t n_paired) {

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <set>
 
+#include "entrain/model/blocks.h"
+
 namespace entrain::model {
 namespace {
 
@@ -39,8 +41,7 @@ std::vector<std::string> MemoryConfig::resolve(int64_t layers, int64_t target_wi
   need(!orders.empty() && orders.size() <= 16 && distinct(orders), "memory.orders must list at least one length, each once");
   need(std::all_of(orders.begin(), orders.end(), [](double order) { return is_whole(order, 1, 16); }), "memory.orders must be whole numbers from 1 to 16");
   need(!blocks.empty() && distinct(blocks), "memory.blocks must list at least one block, each once");
-  need(std::all_of(blocks.begin(), blocks.end(), [&](double block) { return is_whole(block, 0, static_cast<double>(layers - 1)); }),
-       "memory.blocks names a block the model does not have: it has 0 to " + std::to_string(layers - 1));
+  for (const std::string& problem : block_problems("memory.blocks", blocks, layers)) problems.push_back(problem);
   const double bytes = 4.0 * static_cast<double>(rows) * static_cast<double>(width) * static_cast<double>(orders.size()) * static_cast<double>(heads);
   need(bytes < 0x1p46, "the memory's tables exceed what a process can address: lower memory.rows");
   return problems;

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "entrain/base/random.h"
+#include "entrain/model/blocks.h"
 #include "entrain/model/transformer.h"
 #include "entrain/ops/ops.h"
 
@@ -39,14 +39,7 @@ void MixingConfig::bind(config::Binder& b) {
 }
 
 std::vector<std::string> MixingConfig::problems(int64_t layers, int64_t model_width) const {
-  std::vector<std::string> found;
-  for (const double block : blocks) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%g", block);
-    if (block != std::floor(block) || block < 0 || block >= static_cast<double>(layers)) {
-      found.push_back(std::string("mixing.blocks names block ") + text + ", the model has blocks 0 to " + std::to_string(layers - 1));
-    }
-  }
+  std::vector<std::string> found = block_problems("mixing.blocks", blocks, layers);
   if (is_on() && width > model_width) found.push_back("mixing.width (" + std::to_string(width) + ") is larger than model.width (" + std::to_string(model_width) + ")");
   return found;
 }

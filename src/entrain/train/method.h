@@ -29,6 +29,9 @@ struct MethodReport {
   std::vector<std::string> alarms = {};                      ///< sentences about what has gone wrong
 };
 
+/// An alarm without its numbers: alarms of one kind are raised once.
+std::string alarm_kind(const std::string& alarm);
+
 class Method {
  public:
   virtual ~Method() = default;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <regex>
 #include <set>
 #include <sstream>
 
@@ -119,7 +120,7 @@ class Entanglement final : public Method {
       if (!reading_due_ || found == readings_.end()) continue;
       for (const auto& [name, value] : entanglement::figures(found->second)) report.figures.emplace_back(prefix + name, value);
       for (const std::string& alarm : entanglement::alarms(found->second, weight_ > 0 ? pulse.ratio : 1.0, pulse.loss, entanglement::loss_floor(config_, context_))) {
-        if (raised_.insert(prefix + alarm.substr(0, 24)).second) report.alarms.push_back("block " + std::to_string(layer.block()) + ": " + alarm);
+        if (raised_.insert(prefix + alarm_kind(alarm)).second) report.alarms.push_back("block " + std::to_string(layer.block()) + ": " + alarm);
       }
     }
     return report;
@@ -153,6 +154,8 @@ class Entanglement final : public Method {
 };
 
 }  // namespace
+
+std::string alarm_kind(const std::string& alarm) { return std::regex_replace(alarm, std::regex(R"( \([^)]*\d[^)]*\))"), ""); }
 
 Methods make_methods(const Recipe& recipe, const text::Tokenizer& tokenizer, text::BatchSource& batches, Communicator& ranks) {
   Methods methods;
