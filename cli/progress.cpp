@@ -78,6 +78,7 @@ void Progress::on_start(const Start& s) {
   std::fprintf(stderr, "%s%s parameters%s, %s FLOPs a step, %s training and %s held-out tokens, run %s\n", label_.c_str(),
                short_number(static_cast<double>(s.n_parameters)).c_str(), memory.c_str(), short_number(s.flops_per_step).c_str(),
                short_number(static_cast<double>(s.n_train_tokens)).c_str(), short_number(static_cast<double>(s.n_validation_tokens)).c_str(), s.run.c_str());
+  for (const std::string& method : s.methods) std::fprintf(stderr, "%s%s\n", label_.c_str(), method.c_str());
   if (s.resumed_step > 0) std::fprintf(stderr, "%sresumed at step %lld\n", label_.c_str(), static_cast<long long>(s.resumed_step));
 }
 

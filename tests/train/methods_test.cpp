@@ -110,6 +110,14 @@ TEST(Entangled, ShowsTheMonitorAndChargesItsFlops) {
   EXPECT_GT(views.start.flops_per_step, 1.9 * plain.start.flops_per_step);
 }
 
+TEST(Entangled, SaysHowPairsAreMade) {
+  const Bench bench;
+  const auto said = [&](const std::string& run, const std::vector<std::string>& settings) { return bench.train(run, bench.recipe(settings)).start.methods; };
+  EXPECT_EQ(said("plain", {}), std::vector<std::string>{});
+  EXPECT_EQ(said("auto", {"entanglement.blocks=[0, 1]"}), std::vector<std::string>{"entanglement: infonce, positives next, exact pairs"});
+  EXPECT_EQ(said("features", {"entanglement.pairs=random_features"}), std::vector<std::string>{"entanglement: infonce, positives next, random features, 256 orthogonal frequencies"});
+}
+
 TEST(Entangled, LiteralLossRaisesAnAlarm) {
   const Bench bench;
   const Recorder recorder = bench.train("literal", bench.recipe({"entanglement.loss=literal", "entanglement.weight=10", "entanglement.gate=none", "entanglement.norm_cap=0", "entanglement.temperature=0.1",

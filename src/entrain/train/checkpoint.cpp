@@ -53,13 +53,14 @@ model::NamedTensors state_of(const Methods& methods) {
 
 /// Copies the file's tensors into `targets`, all of which it must hold.
 void restore(const fs::path& checkpoint, const char* file, const model::NamedTensors& targets) {
-  std::map<std::string, Tensor> saved;
-  for (auto& [name, tensor] : model::read_safetensors(checkpoint / file)) saved.emplace(name, tensor);
-  for (const auto& [name, tensor] : targets) {
-    const auto found = saved.find(name);
-    if (found == saved.end() || found->second.sizes() != tensor.sizes()) damaged(checkpoint, std::string(file) + " lacks " + name);
-    tensor.copy_(found->second);
-  }
+  std::map<std::string, Tensor> missing(targets.begin(), targets.end());
+  model::visit_safetensors(checkpoint / file, [&](const std::string& name, const Tensor& view) {
+    const auto found = missing.find(name);
+    if (found == missing.end() || found->second.sizes() != view.sizes()) return;
+    found->second.copy_(view);
+    missing.erase(found);
+  });
+  if (!missing.empty()) damaged(checkpoint, std::string(file) + " lacks " + missing.begin()->first);
 }
 
 bool is_sound(const fs::path& checkpoint) {

@@ -35,6 +35,8 @@ std::string alarm_kind(const std::string& alarm);
 class Method {
  public:
   virtual ~Method() = default;
+  /// One line on what it does in this run, with the choices it made itself.
+  virtual std::string describe() const = 0;
   /// Copies of each row it needs in a forward pass, each under its own dropout draws.
   virtual int64_t views() const { return 1; }
   /// Adds its taps for the forward and backward pass of one micro-batch. Both arguments outlive that pass.

@@ -10,6 +10,7 @@
 #include "entrain/entanglement/layer.h"
 #include "entrain/entanglement/losses.h"
 #include "entrain/entanglement/monitor.h"
+#include "entrain/entanglement/pair_sums.h"
 #include "entrain/entanglement/positives.h"
 #include "entrain/train/method.h"
 #include "entrain/train/optimizer.h"
@@ -76,6 +77,11 @@ class Entanglement final : public Method {
       statistics_ = entanglement::token_statistics(sample_tokens(recipe, batches), recipe.model.vocab_size, config_);
     }
     if (!config_.attribute.empty()) attribute_ = read_attribute(config_.attribute, tokenizer);
+  }
+
+  std::string describe() const override {
+    const int64_t rows = config_.scope == "sequence" ? views() : pass_rows(recipe_);
+    return "entanglement: " + config_.loss + ", positives " + config_.positives + ", " + entanglement::describe(config_, rows * recipe_.model.context);
   }
 
   int64_t views() const override { return config_.positives == "views" ? 2 : 1; }

@@ -176,7 +176,7 @@ Trainer::Trainer(const Recipe& recipe, const fs::path& run, Start start, Observe
                          static_cast<int64_t>(p.validation_tokens.n_tokens()), 0, p.plan.flops_per_step, {}};
   report.n_memory_parameters = p.plan.n_memory_parameters;
   p.checkpoints.remove_leftovers();
-  if (!p.recipe.train.from.empty()) model::load_weights(p.model, resolve_model_folder(p.recipe.train.from) / "model.safetensors");
+  for (const auto& method : p.methods) report.methods.push_back(method->describe());
   if (start == Start::kResume) {
     if (const auto newest = p.checkpoints.newest(&report.damaged_checkpoints)) {
       restore_checkpoint(*newest, p.checkpoint_parts());
@@ -185,6 +185,7 @@ Trainer::Trainer(const Recipe& recipe, const fs::path& run, Start start, Observe
       report.resumed_step = p.state.step;
     }
   }
+  if (p.state.step == 0 && !p.recipe.train.from.empty()) model::load_weights(p.model, resolve_model_folder(p.recipe.train.from) / "model.safetensors");
   p.metrics = std::make_unique<MetricsFile>(run / "metrics.jsonl", p.state.step);
   observer.on_start(report);
 }

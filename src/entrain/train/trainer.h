@@ -20,6 +20,7 @@ class Observer {
     int64_t n_parameters = 0, n_total_steps = 0, n_train_tokens = 0, n_validation_tokens = 0, resumed_step = 0;
     double flops_per_step = 0;
     std::vector<std::string> damaged_checkpoints;  ///< passed over on resume
+    std::vector<std::string> methods = {};         ///< a line each on those that are on
     int64_t n_memory_parameters = 0;               ///< in a memory's tables, not among n_parameters
   };
   virtual void on_start(const Start&) {}
