@@ -1,12 +1,14 @@
-// entrain generate RUN --prompt TEXT --tokens N --temperature X --top-k K --top-p P --min-p M --seed S
+// entrain generate RUN --prompt TEXT --tokens N --temperature X --top-k K --top-p P --min-p M --seed S [--draft RUN2 --draft-tokens N]
 
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/verbs.h"
+#include "entrain/base/error.h"
 #include "entrain/model/generate.h"
 #include "entrain/model/huggingface.h"
+#include "entrain/model/speculative.h"
 #include "entrain/text/tokenizer.h"
 #include "entrain/train/checkpoint.h"
 
@@ -14,24 +16,48 @@ namespace entrain::cli {
 namespace {
 
 struct Options {
-  std::string run, prompt;
+  std::string run, prompt, draft;
+  int64_t draft_tokens = 4;
   model::Sampling sampling;
   bool json = false;
 };
 
+model::Transformer load_draft(const std::string& run, const fs::path& target, const text::Tokenizer& tokenizer) {
+  const fs::path folder = train::resolve_model_folder(run);
+  if (text::Tokenizer::load(folder / "tokenizer.json").fingerprint() != tokenizer.fingerprint()) {
+    throw Error(ErrorKind::kData, "the draft " + folder.string() + " has another tokenizer than " + target.string(), "train the draft on data prepared with " + (target / "tokenizer.json").string());
+  }
+  return model::load_model(folder);
+}
+
+void report(const model::SpeculativeResult& result) {
+  if (result.draft_failed) std::fprintf(stderr, "warning: the draft's logits are not finite; the model went on alone\n");
+  const double rate = result.n_proposed > 0 ? 100.0 * static_cast<double>(result.n_accepted) / static_cast<double>(result.n_proposed) : 0.0;
+  std::fprintf(stderr, "draft: %lld of %lld proposed tokens accepted (%.1f %%), %lld passes of the model for %zu tokens\n", static_cast<long long>(result.n_accepted),
+               static_cast<long long>(result.n_proposed), rate, static_cast<long long>(result.n_target_passes), result.tokens.size());
+}
+
 void run_generate(const Options& options) {
   const fs::path folder = train::resolve_model_folder(options.run);
   const text::Tokenizer tokenizer = text::Tokenizer::load(folder / "tokenizer.json");
+  std::optional<model::Transformer> draft;
+  if (!options.draft.empty()) draft.emplace(load_draft(options.draft, folder, tokenizer));
   const model::Transformer model = model::load_model(folder);
   const std::vector<int32_t> prompt = tokenizer.encode(options.prompt);
+  const auto continued = [&](const std::function<void(int32_t)>& on_token) {
+    if (!draft) return model::generate(model, prompt, options.sampling, tokenizer.eos_id(), on_token);
+    const model::SpeculativeResult result = model::speculate(*draft, model, prompt, options.sampling, options.draft_tokens, tokenizer.eos_id(), on_token);
+    report(result);
+    return result.tokens;
+  };
   if (options.json) {
-    const auto ids = model::generate(model, prompt, options.sampling, tokenizer.eos_id());
+    const auto ids = continued({});
     const nlohmann::ordered_json result{{"prompt", options.prompt}, {"text", tokenizer.decode(ids)}, {"prompt_ids", prompt}, {"ids", ids}};
     std::printf("%s\n", result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return;
   }
   std::fputs(options.prompt.c_str(), stdout);
-  model::generate(model, prompt, options.sampling, tokenizer.eos_id(), [&](int32_t id) {
+  continued([&](int32_t id) {
     const std::string piece = tokenizer.decode(std::span(&id, 1));
     std::fwrite(piece.data(), 1, piece.size(), stdout);
     std::fflush(stdout);
@@ -52,6 +78,8 @@ void add_generate(CLI::App& app) {
   verb->add_option("--top-p", options->sampling.top_p, "keep the smallest set of this probability")->check(CLI::Range(0.0, 1.0))->capture_default_str();
   verb->add_option("--min-p", options->sampling.min_p, "keep those at least this share of the likeliest")->check(CLI::Range(0.0, 1.0))->capture_default_str();
   verb->add_option("--seed", options->sampling.seed, "the same seed gives the same text")->capture_default_str();
+  verb->add_option("--draft", options->draft, "run, checkpoint or Hugging Face folder of a smaller model that proposes tokens; the text is distributed as without");
+  verb->add_option("--draft-tokens", options->draft_tokens, "most tokens proposed at a time")->check(at_least(1))->capture_default_str();
   verb->add_flag("--json", options->json, "one JSON object on standard output");
   verb->callback([options] { run_generate(*options); });
 }

@@ -28,15 +28,15 @@ void run_train(const Options& options) {
 
 }  // namespace
 
-void train_recipe(const train::Recipe& recipe, const fs::path& run, train::Start start) {
-  Progress progress;
+void train_recipe(const train::Recipe& recipe, const fs::path& run, train::Start start, const std::string& label) {
+  Progress progress(label);
   train::Trainer trainer(recipe, run, start, progress);
   const train::RunResult result = trainer.run();
   if (!result.finished) {
     std::fprintf(stderr, "\nstopped at step %lld; everything is saved in %s; add --resume to go on\n", static_cast<long long>(result.state.step), result.checkpoint.c_str());
     throw Exit{130};
   }
-  std::fprintf(stderr, "done: %lld steps, %s; the model is in %s\n", static_cast<long long>(result.state.step), short_time(result.state.seconds).c_str(), result.checkpoint.c_str());
+  std::fprintf(stderr, "%sdone: %lld steps, %s; the model is in %s\n", label.c_str(), static_cast<long long>(result.state.step), short_time(result.state.seconds).c_str(), result.checkpoint.c_str());
 }
 
 void add_train(CLI::App& app) {

@@ -11,6 +11,7 @@ void add_config(CLI::App& app);
 void add_data(CLI::App& app);
 void add_distill(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_experts(CLI::App& app);
 void add_export(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_info(CLI::App& app);

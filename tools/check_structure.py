@@ -9,6 +9,7 @@ ALLOWED = {
     "base": set(),
     "text": {"base"},
     "statistics": {"base"},
+    "reasoning": {"base"},
     "ops": {"base"},
     "superposition": {"base"},
     "model": {"ops", "base"},
@@ -16,6 +17,7 @@ ALLOWED = {
     "eval": {"model", "ops", "text", "statistics", "base"},
     "train": {"model", "superposition", "entanglement", "eval", "text", "ops", "base"},
     "modalities": {"train", "model", "ops", "text", "statistics", "base"},
+    "experts": {"train", "eval", "model", "ops", "text", "statistics", "reasoning", "base"},
     "lab": {"train", "eval", "model", "text", "statistics", "base"},
 }
 INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)

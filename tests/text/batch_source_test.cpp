@@ -288,5 +288,138 @@ TEST(ValidationWindows, RejectsTextWithoutTargetsAndForeignTokenizers) {
   EXPECT_THROW(windows.batch(0, 3), Error);
 }
 
+// Documents of 7, 1, 12, 5 and 30 tokens; ids count up, but for the markers 500 and 501 at these places.
+constexpr int64_t kMarkerA = 500, kMarkerB = 501;
+struct MarkedFile {
+  TemporaryFolder folder;
+  std::vector<std::vector<int32_t>> documents;
+  MarkedFile() {
+    int32_t next = 0;
+    for (const size_t length : {7, 1, 12, 5, 30}) {
+      std::vector<int32_t>& document = documents.emplace_back(length);
+      for (int32_t& token : document) token = next++;
+    }
+    documents[0][2] = kMarkerA;   // and again at 5: only the first counts
+    documents[0][5] = kMarkerA;
+    documents[2][9] = kMarkerB;
+    documents[3][4] = kMarkerA;   // last: nothing follows
+    documents[4][13] = kMarkerB;
+    documents[4][20] = kMarkerA;
+    TokenFileWriter writer(folder / "marked", {.fingerprint = 0, .vocab_size = 502, .eos_id = -1});
+    for (const auto& document : documents) writer.add_document(document, document.size());
+    writer.finish();
+  }
+  TokenFile open() const { return TokenFile(folder / "marked"); }
+  /// Tokens after the first of the markers in their document. Ids are unique but for markers.
+  std::set<int64_t> counted(const std::vector<int64_t>& markers) const {
+    std::set<int64_t> ids;
+    for (const auto& document : documents) {
+      const auto first = std::find_first_of(document.begin(), document.end(), markers.begin(), markers.end());
+      if (first != document.end()) ids.insert(first + 1, document.end());
+    }
+    ids.erase(kMarkerA);
+    ids.erase(kMarkerB);
+    return ids;
+  }
+};
+
+TEST(BatchSource, PredictsOnlyWhatFollowsTheMarker) {
+  const MarkedFile marked;
+  const TokenFile file = marked.open();
+  for (const Borders borders : {Borders::kCross, Borders::kMask}) {
+    for (const std::vector<int64_t>& markers : {std::vector<int64_t>{kMarkerA}, {kMarkerB}, {kMarkerA, kMarkerB}, {kMarkerB, kMarkerA, 3}}) {
+      const std::set<int64_t> counted = marked.counted(markers);
+      BatchSource all(file, {.seed = 4, .rows = 2, .run_tokens = 11, .borders = borders});
+      BatchSource some(file, {.seed = 4, .rows = 2, .run_tokens = 11, .borders = borders, .loss_after = markers});
+      int n_left = 0, n_masked = 0;
+      for (int i = 0; i < 60; ++i) {  // many epochs; rows begin everywhere in a document
+        const BatchShape shape{2, 6, 1 + i % 3, 1 + i % 2 * (i % 3)};
+        const Batch full = all.next(shape), masked = some.next(shape);
+        ASSERT_EQ(full.inputs, masked.inputs);
+        ASSERT_EQ(full.segments, masked.segments);
+        for (size_t at = 0; at < full.targets.size(); ++at) {
+          const int64_t id = full.targets[at];
+          if (id == kIgnore || id == kMarkerA || id == kMarkerB) continue;  // markers are checked below
+          EXPECT_EQ(masked.targets[at], counted.contains(id) ? id : kIgnore) << id;
+          (counted.contains(id) ? n_left : n_masked) += 1;
+        }
+      }
+      EXPECT_GT(n_left, 50);
+      EXPECT_GT(n_masked, 50);
+    }
+  }
+  // A second marker is predicted, the first is not: with B alone, A at place 20 of the last document is a target, at 2 and 5 of the first it is not.
+  BatchSource source(file, {.seed = 1, .rows = 1, .run_tokens = 55, .loss_after = {kMarkerB}});
+  const Batch batch = source.next({1, 54, 1, 1});
+  for (size_t j = 0; j < 54; ++j) {
+    if (batch.targets[j] == kMarkerA) {
+      EXPECT_EQ(batch.inputs[j], 25 + 19) << "the only one after B";
+    }
+    EXPECT_NE(batch.targets[j], kMarkerB);
+  }
+  EXPECT_EQ(std::count(batch.targets.begin(), batch.targets.end(), kMarkerA), 1);
+}
+
+TEST(BatchSource, ResumesBehindAMarkerAndNeedsOne) {
+  const MarkedFile marked;
+  const TokenFile file = marked.open();
+  const BatchSourceOptions options{.seed = 4, .rows = 2, .run_tokens = 16, .loss_after = {kMarkerB}};
+  BatchSource source(file, options);
+  for (int i = 0; i < 20; ++i) {
+    BatchSource fresh(file, options);
+    fresh.seek(source.cursor());
+    EXPECT_EQ(source.next({2, 5, 1, 1}).targets, fresh.next({2, 5, 1, 1}).targets);
+  }
+  for (const int64_t absent : {int64_t{499}, int64_t{54}}) {  // 499 is nowhere, and nothing follows 54
+    try {
+      BatchSource(file, {.seed = 4, .rows = 2, .run_tokens = 16, .loss_after = {absent}});
+      ADD_FAILURE() << absent;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kData);
+      EXPECT_NE(std::string(error.what()).find("data.loss_after"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(ValidationWindows, PredictOnlyWhatFollowsTheMarker) {
+  const MarkedFile marked;
+  const TokenFile file = marked.open();
+  std::vector<int32_t> token_bytes(502);
+  for (size_t i = 0; i < token_bytes.size(); ++i) token_bytes[i] = static_cast<int32_t>(1 + i % 5);
+  for (const int64_t positions : {1, 3, 4, 100}) {
+    const ValidationWindows all(file, positions, token_bytes), empty(file, positions, token_bytes, 0, {});
+    const std::vector<int64_t> markers{kMarkerA, kMarkerB};
+    const ValidationWindows some(file, positions, token_bytes, 0, markers);
+    EXPECT_EQ(all.size(), empty.size());
+    EXPECT_EQ(all.batch(0, 1000).batch.targets, empty.batch(0, 1000).batch.targets);
+    EXPECT_LT(some.size(), all.size());
+    // Each window is one of those of all windows, with fewer targets.
+    const WindowBatch whole = all.batch(0, 1000), part = some.batch(0, 1000);
+    std::multiset<int64_t> predicted;
+    int64_t n_bytes = 0, n_targets = 0, expected_bytes = 0;
+    for (int64_t r = 0; r < part.batch.rows; ++r) {
+      const auto inputs = row(part.batch.inputs, r, positions);
+      bool found = false;
+      for (int64_t w = 0; w < whole.batch.rows && !found; ++w) found = row(whole.batch.inputs, w, positions) == inputs && whole.documents[static_cast<size_t>(w)] == part.documents[static_cast<size_t>(r)];
+      EXPECT_TRUE(found) << r;
+      for (const int64_t target : row(part.batch.targets, r, positions)) {
+        if (target == kIgnore) continue;
+        predicted.insert(target);
+        expected_bytes += token_bytes[static_cast<size_t>(target)];
+      }
+      EXPECT_GT(part.n_targets[static_cast<size_t>(r)], 0) << "a window without targets costs time and says nothing";
+      n_targets += part.n_targets[static_cast<size_t>(r)];
+      n_bytes += part.n_bytes[static_cast<size_t>(r)];
+    }
+    const std::set<int64_t> counted = marked.counted(markers);
+    EXPECT_EQ(predicted.size(), counted.size() + 2) << "two markers follow a first one";
+    for (const int64_t id : counted) EXPECT_EQ(predicted.count(id), 1u) << id;
+    EXPECT_EQ(predicted.count(kMarkerA), 2u);
+    EXPECT_EQ(n_targets, static_cast<int64_t>(predicted.size()));
+    EXPECT_EQ(n_bytes, expected_bytes);
+  }
+  EXPECT_THROW(ValidationWindows(file, 4, token_bytes, 0, std::vector<int64_t>{499}), Error);
+}
+
 }  // namespace
 }  // namespace entrain::text

@@ -45,7 +45,7 @@ TEST(Distillation, MixesByItsWeight) {
   const text::Tokenizer tokenizer = text::Tokenizer::load(school.folder / "data" / "tokenizer.json");
   for (const double weight : {0.0, 0.25, 1.0}) {
     Recipe recipe = complete_from_data(tiny_recipe(school.folder / "data", school.with_teacher({"distill.weight=" + std::to_string(weight), "distill.temperature=2"})));
-    const Teacher teacher(recipe, tokenizer);
+    const Teachers teacher(recipe, tokenizer);
     const model::Transformer student(recipe.model, 1), other = model::load_model(resolve_model_folder(school.folder / "teacher"));
     const Tensor inputs = at::arange(16).view({2, 8}), targets = at::arange(1, 17).view({2, 8, 1});
     const Tensor hidden = student.hidden(inputs), loss = ops::head_cross_entropy(hidden, student.head(), targets);
@@ -100,6 +100,83 @@ TEST(Distillation, RefusesATeacherThatDoesNotFit) {
   EXPECT_FALSE(fs::exists(school.folder / "x"));
   EXPECT_NE(teacher_checksum(tiny_recipe(school.folder / "data", school.with_teacher())), "");
   EXPECT_EQ(teacher_checksum(tiny_recipe(school.folder / "data")), "");
+}
+
+/// A second teacher of another width beside the first.
+std::string second_teacher(const School& school) {
+  school.train("second", {"budget.steps=40", "model.width=24", "model.heads=3", "train.seed=5", "evaluation.every=0"});
+  return (school.folder / "second").string();
+}
+
+std::vector<std::string> with_both(const School& school, std::vector<std::string> settings = {}) {
+  settings.push_back("distill.teachers=[\"" + (school.folder / "teacher").string() + "\", \"" + (school.folder / "second").string() + "\"]");
+  return settings;
+}
+
+TEST(Distillation, SeveralTeachersAreTheMeanOfTheirProbabilities) {
+  const School school;
+  const std::string second = second_teacher(school);
+  const text::Tokenizer tokenizer = text::Tokenizer::load(school.folder / "data" / "tokenizer.json");
+  const Recipe recipe = complete_from_data(tiny_recipe(school.folder / "data", with_both(school, {"distill.weight=1", "distill.temperature=2"})));
+  const Teachers teachers(recipe, tokenizer);
+  const model::Transformer student(recipe.model, 1);
+  const Tensor inputs = at::arange(16).view({2, 8}), targets = at::arange(1, 17).view({2, 8, 1}), hidden = student.hidden(inputs);
+  Tensor p;
+  for (const char* name : {"teacher", "second"}) {
+    const model::Transformer model = model::load_model(resolve_model_folder(school.folder / name));
+    const Tensor own = (model.logits(model.hidden(inputs)) / 2).softmax(-1) / 2;
+    p = p.defined() ? p + own : own;
+  }
+  const double expected = 4 * (p * (p.log() - (student.logits(hidden) / 2).log_softmax(-1))).sum().item<double>() / 16;
+  EXPECT_NEAR(teachers.mix(at::zeros({}), hidden, student.head(), inputs, {}, targets, 16).item<double>(), expected, 1e-5 * expected) << "float32 sums of 16 x 280 terms";
+
+  // A list of one is that one teacher, bit for bit; costs and checksums add up.
+  school.train("one", school.with_teacher({"evaluation.every=0"}));
+  const std::string list = "distill.teachers=[\"" + (school.folder / "teacher").string() + "\"]";
+  school.train("list", {list, "evaluation.every=0"});
+  expect_equal(RunContents(school.folder / "list"), RunContents(school.folder / "one"), "a list of one");
+  const auto flops = [&](const std::vector<std::string>& settings) { return distillation_flops_per_position(complete_from_data(tiny_recipe(school.folder / "data", settings)), 280); };
+  const double head = 6.0 * 280 * 16;
+  EXPECT_DOUBLE_EQ(flops(with_both(school)) - head, flops(school.with_teacher()) - head + flops({"distill.teacher=" + second}) - head) << "the student's head a second time, not a third";
+  const auto sum = [&](const std::vector<std::string>& settings) { return teacher_checksum(tiny_recipe(school.folder / "data", settings)); };
+  EXPECT_EQ(sum({list}), sum(school.with_teacher()));
+  EXPECT_NE(sum(with_both(school)), sum(school.with_teacher()));
+  EXPECT_NE(sum(with_both(school)), sum({"distill.teacher=" + second}));
+}
+
+TEST(Distillation, SeveralTeachersResumeAndFit) {
+  const School school;
+  second_teacher(school);
+  const std::vector<std::string> settings = with_both(school, {"budget.steps=20", "train.micro_batches=2", "evaluation.every=0"});
+  school.train("whole", settings);
+  school.train("stopped", settings, Start::kFresh, 7);
+  EXPECT_TRUE(school.train("stopped", settings, Start::kResume).finished);
+  expect_equal(RunContents(school.folder / "stopped"), RunContents(school.folder / "whole"), "resumed");
+
+  EXPECT_NE(std::string(error_of([&] { tiny_recipe(school.folder / "data", with_both(school, school.with_teacher())); }).what()).find("both given"), std::string::npos);
+  EXPECT_NE(std::string(error_of([&] { tiny_recipe(school.folder / "data", {"distill.teachers=[\"\"]"}); }).what()).find("empty name"), std::string::npos);
+  // A stranger among them is named, the other is not.
+  const fs::path checkpoint = resolve_model_folder(school.folder / "second"), stranger = school.folder / "stranger";
+  make_folder(stranger);
+  for (const char* file : {"config.json", "model.safetensors"}) fs::copy_file(checkpoint / file, stranger / file);
+  text::BpeTrainer trainer({.vocab_size = 280, .n_threads = 1});
+  const std::string_view text = "another text another text makes other merges makes other merges";
+  trainer.add({&text, 1});
+  write_file(stranger / "tokenizer.json", trainer.train().to_json());
+  const std::string teacher = (school.folder / "teacher").string();
+  const Error error = error_of([&] { school.train("x", {"distill.teachers=[\"" + teacher + "\", \"" + stranger.string() + "\"]"}); });
+  EXPECT_EQ(error.kind(), ErrorKind::kData);
+  EXPECT_NE(std::string(error.what()).find(stranger.string() + " has another tokenizer"), std::string::npos) << error.what();
+  EXPECT_EQ(std::string(error.what()).find(teacher), std::string::npos) << error.what();
+}
+
+// Documents end in a full stop and the end-of-text token, the one target: most steps teach nothing, and are no error.
+TEST(Distillation, ABatchWithoutTargetsIsNothing) {
+  const School school;
+  Recorder recorder;
+  school.train("x", school.with_teacher({"data.loss_after=[\".\"]", "train.rows=1", "model.context=2", "budget.steps=300", "evaluation.every=0"}), Start::kFresh, -1, &recorder);
+  EXPECT_TRUE(std::any_of(recorder.steps.begin(), recorder.steps.end(), [](const StepRecord& step) { return step.loss == 0; }));
+  EXPECT_TRUE(std::any_of(recorder.steps.begin(), recorder.steps.end(), [](const StepRecord& step) { return step.loss > 0; }));
 }
 
 }  // namespace

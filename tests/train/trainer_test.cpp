@@ -262,5 +262,62 @@ TEST(Trainer, AFullDiskKeepsTheOlderCheckpoint) {
   expect_equal(RunContents(bench.run("run")), RunContents(bench.run("whole")), "after the disk was full");
 }
 
+// The empty list is the default: the same bits. With a marker the held-out figures count completions only.
+TEST(Trainer, LossOnCompletionsOnly) {
+  const Bench bench;
+  EXPECT_EQ(bench.recipe().to_toml(), bench.recipe({"data.loss_after=[]"}).to_toml());
+  bench.train("plain", bench.recipe());
+  bench.train("empty", bench.recipe({"data.loss_after=[]"}));
+  expect_equal(RunContents(bench.run("empty")), RunContents(bench.run("plain")), "empty list");
+  const std::string word = [&] {  // one that is a token of its own
+    const text::Tokenizer tokenizer = text::Tokenizer::load(bench.folder / "data" / "tokenizer.json");
+    for (const char* candidate : {" winter", " birds", " ship", " the", " a"}) {
+      if (tokenizer.encode(candidate).size() == 1) return std::string(candidate);
+    }
+    ADD_FAILURE();
+    return std::string();
+  }();
+  const std::string setting = "data.loss_after=[\"" + word + "\"]";
+  const text::Tokenizer tokenizer = text::Tokenizer::load(bench.folder / "data" / "tokenizer.json");
+  const Recipe recipe = complete_from_data(bench.recipe({setting, "evaluation.tokens=0"}));
+  const std::vector<int64_t> ids = loss_after_ids(recipe, tokenizer);
+  ASSERT_EQ(ids, std::vector<int64_t>{tokenizer.encode(word).front()});
+  Recorder recorder;
+  const RunResult result = bench.train("completions", recipe, Start::kFresh, -1, &recorder);
+  const model::Transformer model = model::load_model(result.checkpoint);
+  const text::TokenFile held_out(bench.folder / "data" / "val.tokens");
+  const auto score = [&](const std::vector<int64_t>& after) { return eval::score(model, held_out, tokenizer.token_byte_lengths(), {.context = 8, .rows = 4, .loss_after = after}); };
+  EXPECT_LT(score(ids).tokens, score({}).tokens);
+  EXPECT_LT(score(ids).bytes, score({}).bytes);
+  EXPECT_NEAR(recorder.validations.back().nats_per_token, score(ids).nats_per_token(), 1e-9);
+  EXPECT_NEAR(recorder.validations.back().bits_per_byte, score(ids).bits_per_byte(), 1e-9);
+  // Superposed, masked, in micro-batches, stopped and resumed.
+  std::vector<std::string> everything = kEverything;
+  everything.push_back(setting);
+  bench.train("whole", bench.recipe(everything));
+  bench.train("stopped", bench.recipe(everything), Start::kFresh, 5);
+  bench.train("stopped", bench.recipe(everything), Start::kResume);
+  expect_equal(RunContents(bench.run("stopped")), RunContents(bench.run("whole")), "resumed");
+
+  std::string message;
+  EXPECT_EQ(kind_of([&] { bench.train("x", bench.recipe({"data.loss_after=[\"" + word + "\", \"two words\", \"\"]"})); }, &message), ErrorKind::kUsage);
+  EXPECT_NE(message.find("\"two words\""), std::string::npos) << message;
+  EXPECT_EQ(message.find("\"" + word + "\""), std::string::npos) << message;
+  EXPECT_EQ(kind_of([&] { bench.train("x", bench.recipe({"data.loss_after=[\"Q\"]"})); }, &message), ErrorKind::kData) << "a token that no document has";
+  EXPECT_FALSE(fs::exists(bench.run("x")));
+}
+
+TEST(Trainer, ResumesARunWhoseRecipeLacksANewerKey) {
+  const Bench bench;
+  const Recipe recipe = bench.recipe();
+  bench.train("run", recipe, Start::kFresh, 3);
+  const std::string text = read_file(bench.run("run") / "config.toml"), line = "loss_after = []\n";
+  ASSERT_NE(text.find(line), std::string::npos);
+  std::string older = text;
+  write_file(bench.run("run") / "config.toml", older.erase(older.find(line), line.size()));
+  EXPECT_TRUE(bench.train("run", recipe, Start::kResume).finished);
+  EXPECT_EQ(kind_of([&] { bench.train("run", bench.recipe({"data.loss_after=[\" the\"]"}), Start::kResume); }), ErrorKind::kUsage);
+}
+
 }  // namespace
 }  // namespace entrain::train

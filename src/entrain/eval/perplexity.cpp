@@ -15,7 +15,7 @@ double TextScore::bits_per_byte() const { return nats / std::numbers::ln2 / stat
 
 TextScore score(const model::Transformer& model, const text::TokenFile& file, std::span<const int32_t> token_bytes, const ScoreOptions& options) {
   at::NoGradGuard no_grad;
-  const text::ValidationWindows windows(file, options.context, token_bytes, options.max_tokens);
+  const text::ValidationWindows windows(file, options.context, token_bytes, options.max_tokens, options.loss_after);
   TextScore total;
   for (int64_t first = 0; first < windows.size(); first += options.rows) {
     text::WindowBatch window = windows.batch(first, options.rows);

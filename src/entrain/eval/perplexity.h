@@ -9,7 +9,7 @@
 
 namespace entrain::eval {
 
-/// One window: consecutive tokens of one document, each but the first predicted from those before it in the window.
+/// One window: consecutive tokens of one document, each but the first predicted from those before it in the window, or those of them that count.
 struct WindowScore {
   uint64_t document = 0;
   int64_t tokens = 0;  ///< predicted
@@ -30,10 +30,11 @@ struct ScoreOptions {
   int64_t context = 256;    ///< T, longest window
   int64_t rows = 16;        ///< windows worked on at once
   int64_t max_tokens = 0;   ///< about this many predicted tokens, spread evenly over the text; 0: all
+  std::vector<int64_t> loss_after = {};  ///< only tokens after the first of these ids in their document are predicted; empty: all
 };
 
 /// Scores a token file. token_bytes: Tokenizer::token_byte_lengths().
-/// Throws Error{kData} where no document has two tokens.
+/// Throws Error{kData} where there is nothing to predict.
 TextScore score(const model::Transformer& model, const text::TokenFile& file, std::span<const int32_t> token_bytes, const ScoreOptions& options);
 
 /// Scores the documents of a file or folder, encoded on the way to a temporary token file (so they may exceed memory).

@@ -133,7 +133,7 @@ Result score(const Job& job, const train::RunResult& run, const fs::path& folder
   result.final_multiplier = final_multiplier(job.recipe);
   result.machine = machine_text(job.recipe.train.threads);
   result.version = ENTRAIN_VERSION;
-  result.blocks = to_blocks(eval::score(model, held_out, tokenizer.token_byte_lengths(), {.context = job.recipe.model.context, .rows = job.recipe.train.rows}), job.scoring.block_tokens);
+  result.blocks = to_blocks(eval::score(model, held_out, tokenizer.token_byte_lengths(), {.context = job.recipe.model.context, .rows = job.recipe.train.rows, .loss_after = train::loss_after_ids(job.recipe, tokenizer)}), job.scoring.block_tokens);
   result.curve = read_curve(folder / "metrics.jsonl");
   read_figures(folder / "metrics.jsonl", result);
   for (const std::string& task : job.scoring.tasks) {
@@ -158,6 +158,7 @@ std::string Job::key() const {
   neutral.train.threads = 0;
   neutral.checkpoint = {};
   neutral.distill.teacher.clear();
+  neutral.distill.teachers.clear();
   std::string text = to_text(neutral) + train::teacher_checksum(recipe) + data_checksum(*this) + scoring.split + "\n" + std::to_string(scoring.block_tokens) + "\n" + std::to_string(scoring.task_limit) + "\n" +
                      scoring.prompt + "\n" + std::to_string(scoring.sample_tokens) + "\n";
   for (const char* file : {"model.safetensors", "memory.safetensors"}) {

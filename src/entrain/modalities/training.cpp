@@ -10,6 +10,7 @@
 #include "entrain/base/error.h"
 #include "entrain/base/format.h"
 #include "entrain/modalities/losses.h"
+#include "entrain/train/guard.h"
 #include "entrain/train/lr_schedule.h"
 #include "entrain/train/optimizer.h"
 
@@ -51,7 +52,7 @@ class Alignment {
   }
 
   void update(int64_t step) {
-    clip(step);
+    train::clip_gradients(parameters_, config_.clip);
     train::ScheduleConfig schedule;
     schedule.warmup = config_.warmup;
     const double n = static_cast<double>(config_.steps);
@@ -112,23 +113,6 @@ class Alignment {
     (across + spread * config_.uniformity_weight).sum().backward();
     point.across = across.sum().item<double>();
     point.uniformity = spread.item<double>();
-  }
-
-  /// Scales all gradients so that their joint norm is at most config.clip.
-  void clip(int64_t step) {
-    std::vector<Tensor> gradients;
-    double squares = 0;
-    for (const model::Parameters* parameters : parameters_) {
-      for (const Tensor& tensor : parameters->stored()) {
-        if (!tensor.grad().defined()) continue;
-        gradients.push_back(tensor.grad());
-        squares += gradients.back().square().sum().item<double>();
-      }
-    }
-    const double norm = std::sqrt(squares);
-    if (!std::isfinite(norm)) throw Error(ErrorKind::kNumeric, "the gradient of step " + std::to_string(step + 1) + " is not finite", "lower modalities.lr");
-    if (config_.clip <= 0 || norm <= config_.clip) return;
-    for (Tensor& gradient : gradients) gradient.mul_(config_.clip / norm);
   }
 
   const Config& config_;

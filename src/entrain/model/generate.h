@@ -23,6 +23,13 @@ struct Sampling {
 /// The index drawn from one row of logits (V) at draw number `index`. The same arguments give the same token.
 int64_t sample(const Tensor& logits, const Sampling& sampling, uint64_t index);
 
+/// The probability of every token after the filters: what sample() draws from. logits: one row (V); V numbers that sum to 1, a single 1 at
+/// temperature 0. Nothing where a logit is not finite.
+std::optional<std::vector<double>> distribution(const Tensor& logits, const Sampling& sampling);
+
+/// The ids a continuation of the prompt starts from: the prompt's, or eos where it is empty. Throws Error{kUsage} for an empty prompt without eos.
+std::vector<int64_t> starting_ids(std::span<const int32_t> prompt, std::optional<int32_t> eos);
+
 /// Continuation of the prompt, without it; ends before `eos` where given. An empty prompt starts from eos.
 /// on_token, where given, sees each token as it comes. Throws Error{kUsage} for an empty prompt without eos.
 std::vector<int32_t> generate(const Transformer& model, std::span<const int32_t> prompt, const Sampling& sampling, std::optional<int32_t> eos,

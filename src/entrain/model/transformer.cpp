@@ -97,7 +97,10 @@ Tensor Transformer::hidden(const Tensor& ids, const Forward& forward) const {
   const auto tap = [&](const char* point, const Tensor& x) {
     return forward.taps == nullptr || forward.taps->empty() ? x : forward.taps->apply(point, x);
   };
-  ENTRAIN_CHECK(features_ == nullptr || !forward.embedded.defined(), "token features need ids");
+  const int64_t n_blocks = static_cast<int64_t>(blocks_.size()), first = forward.first_block, last = forward.last_block < 0 ? n_blocks : forward.last_block;
+  ENTRAIN_CHECK(0 <= first && first <= last && last <= n_blocks && (first == 0 || forward.embedded.defined()) && (forward.cache == nullptr || last - first == n_blocks),
+                "blocks [" + std::to_string(first) + ", " + std::to_string(last) + ") of " + std::to_string(n_blocks));
+  ENTRAIN_CHECK(features_ == nullptr || !forward.embedded.defined() || first > 0, "token features need ids");
   Pass pass{config_, forward, forward.cache == nullptr ? 0 : forward.cache->length, {}, {}, features_.get(), {}, mixing_.get()};
   Tensor x = forward.embedded.defined() ? forward.embedded : ops::bag_embedding(embedding_, ids, forward.bag);
   const int64_t positions = x.size(1), end = pass.offset + positions;
@@ -106,18 +109,19 @@ Tensor Transformer::hidden(const Tensor& ids, const Forward& forward) const {
       throw Error(ErrorKind::kUsage, "this gpt2 model has " + std::to_string(config_.context) + " positions and was asked for " + std::to_string(end),
                   "shorten the text or the number of tokens to generate");
     }
-    x = x + positions_.narrow(0, pass.offset, positions);
+    if (first == 0) x = x + positions_.narrow(0, pass.offset, positions);
   } else {
     const auto [cos, sin] = ops::rope_tables(end, config_.head_width, config_.rope_theta);
     pass.cos = cos.to(x.device());
     pass.sin = sin.to(x.device());
   }
-  x = tap("hook_embed", x);
+  if (first == 0) x = tap("hook_embed", x);
   if (features_ != nullptr) pass.token_features = features_->read(ids, forward);
-  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    if (features_ != nullptr) x = features_->add_to_residual(static_cast<int64_t>(layer), x, pass.token_features);
-    x = blocks_[layer]->forward(x, pass);
+  for (int64_t layer = first; layer < last; ++layer) {
+    if (features_ != nullptr) x = features_->add_to_residual(layer, x, pass.token_features);
+    x = blocks_[static_cast<size_t>(layer)]->forward(x, pass);
   }
+  if (last < n_blocks) return x;
   if (forward.cache != nullptr) forward.cache->length = end;
   x = config_.is_gpt2() ? at::layer_norm(x, {config_.width}, final_norm_, final_norm_bias_, config_.norm_eps)
                         : ops::rms_norm(x, final_norm_, config_.norm_eps);

@@ -30,6 +30,9 @@ struct Forward {
   const Taps* taps = nullptr;
   KvCache* cache = nullptr;           ///< read and extended; ids are then the new positions only
   RandomStream* dropout = nullptr;    ///< draws of this pass; null: no dropout
+  /// Only blocks [first_block, last_block) run; -1: all to the end. From a later one on, `embedded` holds the residual stream there; up to
+  /// an earlier one, hidden() returns the residual stream before the last norm. Not together with a cache.
+  int64_t first_block = 0, last_block = -1;
 };
 
 class Mixing;

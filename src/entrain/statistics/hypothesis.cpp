@@ -10,15 +10,14 @@
 #include <string>
 
 #include "entrain/base/error.h"
+#include "entrain/statistics/contract.h"
+#include "entrain/statistics/rank.h"
+#include "entrain/statistics/tails.h"
 
 namespace entrain::statistics {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-void check_finite(std::span<const double> values) {
-  for (const double value : values) ENTRAIN_CHECK(std::isfinite(value), "a value is " + std::to_string(value));
-}
 
 /// Mean and sd of finite differences; equal differences have sd 0 exactly.
 struct Moments {
@@ -35,12 +34,6 @@ Moments moments(std::span<const double> differences) {
   for (const double d : differences) mean += d / n;
   for (const double d : differences) squares += (d - mean) * (d - mean);
   return {n, mean, std::sqrt(squares / (n - 1))};
-}
-
-/// P(T >= t) under Student's t; t may be infinite.
-double t_upper_tail(double t, double degrees) {
-  if (std::isinf(t)) return t > 0 ? 0 : 1;
-  return boost::math::cdf(boost::math::complement(boost::math::students_t(degrees), t));
 }
 
 /// Of the mean; all numbers for one difference.
@@ -69,21 +62,6 @@ std::vector<double> signed_sums(std::span<const double> values) {
     }
   }
   return sums;
-}
-
-/// Ranks from 1; equal values share the mean of theirs.
-std::vector<double> mean_ranks(std::span<const double> values) {
-  std::vector<size_t> order(values.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(), [&](size_t i, size_t j) { return values[i] < values[j]; });
-  std::vector<double> ranks(values.size());
-  for (size_t first = 0; first < order.size();) {
-    size_t last = first;
-    while (last + 1 < order.size() && values[order[last + 1]] == values[order[first]]) ++last;
-    for (size_t i = first; i <= last; ++i) ranks[order[i]] = static_cast<double>(first + last) / 2 + 1;
-    first = last + 1;
-  }
-  return ranks;
 }
 
 std::vector<size_t> ascending(std::span<const double> p_values) {

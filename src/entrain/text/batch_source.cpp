@@ -21,6 +21,18 @@ std::vector<T> rows_of(const std::vector<T>& values, int64_t begin, int64_t end,
   return {values.begin() + begin * per_row, values.begin() + end * per_row};
 }
 
+/// Where the targets of a document begin: behind the first of the ids among its tokens before `end`, or `end`.
+uint64_t targets_begin(const TokenFile& file, const DocumentRange& document, uint64_t end, std::span<const int64_t> loss_after) {
+  for (uint64_t i = document.begin; i < end; ++i) {
+    if (std::find(loss_after.begin(), loss_after.end(), file.token(i)) != loss_after.end()) return i + 1;
+  }
+  return end;
+}
+
+Error nothing_to_predict(const TokenFile& file) {
+  return Error(ErrorKind::kData, "no document of " + file.path().string() + " has a token after one of data.loss_after", "check that its texts hold them as tokens of their own, or leave data.loss_after out");
+}
+
 }  // namespace
 
 Batch slice_rows(const Batch& batch, int64_t begin, int64_t end) {
@@ -51,6 +63,12 @@ BatchSource::BatchSource(const TokenFile& file, const BatchSourceOptions& option
   ENTRAIN_CHECK(runs_per_epoch_ <= std::numeric_limits<uint32_t>::max() &&
                     file.n_documents() <= std::numeric_limits<uint32_t>::max(),
                 "more than 2^32 runs or documents; raise run_tokens");
+  if (options.loss_after.empty()) return;
+  for (uint32_t i = 0; i < (subset_.empty() ? file.n_documents() : subset_.size()); ++i) {
+    const DocumentRange range = document(i);
+    if (targets_begin(file, range, range.end, options.loss_after) < range.end) return;
+  }
+  throw nothing_to_predict(file);
 }
 
 void BatchSource::choose_subset() {
@@ -101,7 +119,7 @@ const BatchSource::Epoch& BatchSource::epoch_layout(int64_t number) {
 }
 
 // Lane coordinates [cursor, cursor + tokens.size()): run by run, and within a run document by document.
-void BatchSource::read_lane(int64_t lane, std::span<int64_t> tokens, std::span<int32_t> segments) {
+void BatchSource::read_lane(int64_t lane, std::span<int64_t> tokens, std::span<int32_t> segments, std::span<uint8_t> counted) {
   int32_t segment = -1;
   size_t done = 0;
   while (done < tokens.size()) {
@@ -116,7 +134,12 @@ void BatchSource::read_lane(int64_t lane, std::span<int64_t> tokens, std::span<i
     for (; left > 0; ++it) {
       const DocumentRange range = document(epoch.documents[it]);
       const size_t n = std::min(left, static_cast<size_t>(epoch.ends[it] - position));
-      file_.copy(range.end - (epoch.ends[it] - position), tokens.subspan(done, n));
+      const uint64_t begin = range.end - (epoch.ends[it] - position);
+      file_.copy(begin, tokens.subspan(done, n));
+      if (!counted.empty()) {
+        const uint64_t target = targets_begin(file_, range, begin + n, options_.loss_after);
+        for (size_t i = 0; i < n; ++i) counted[done + i] = begin + i >= target;
+      }
       ++segment;
       std::fill_n(segments.begin() + static_cast<std::ptrdiff_t>(done), n, segment);
       position += n;
@@ -147,15 +170,16 @@ Batch BatchSource::next(const BatchShape& shape) {
   batch.segments.reserve(static_cast<size_t>(shape.rows * shape.positions));
   std::vector<int64_t> tokens(static_cast<size_t>(n));
   std::vector<int32_t> segments(static_cast<size_t>(n));
+  std::vector<uint8_t> counted(options_.loss_after.empty() ? 0 : static_cast<size_t>(n));
   for (int64_t row = 0; row < shape.rows; ++row) {
-    read_lane(row, tokens, segments);
+    read_lane(row, tokens, segments, counted);
     batch.inputs.insert(batch.inputs.end(), tokens.begin(), tokens.begin() + shape.positions * shape.bag);
     for (int64_t j = 0; j < shape.positions; ++j) {
       const auto first_target = static_cast<size_t>((j + 1) * shape.bag);
       const int32_t segment = segments[first_target - 1];
       batch.segments.push_back(segment);
       for (size_t t = first_target; t < first_target + static_cast<size_t>(shape.target_bag); ++t) {
-        const bool masked = options_.borders == Borders::kMask && segments[t] != segment;
+        const bool masked = (options_.borders == Borders::kMask && segments[t] != segment) || (!counted.empty() && counted[t] == 0);
         batch.targets.push_back(masked ? kIgnore : tokens[t]);
       }
     }
@@ -165,21 +189,29 @@ Batch BatchSource::next(const BatchShape& shape) {
 }
 
 ValidationWindows::ValidationWindows(const TokenFile& file, int64_t positions, std::span<const int32_t> token_bytes,
-                                     int64_t max_tokens)
+                                     int64_t max_tokens, std::span<const int64_t> loss_after)
     : file_(file), positions_(positions), token_bytes_(token_bytes.begin(), token_bytes.end()) {
   ENTRAIN_CHECK(positions > 0 && max_tokens >= 0,
                 "positions " + std::to_string(positions) + ", max_tokens " + std::to_string(max_tokens));
   first_window_.reserve(file.n_documents() + 1);
   first_window_.push_back(0);
+  first_target_.reserve(loss_after.empty() ? 0 : file.n_documents());
   int64_t n_targets = 0;
   for (uint64_t d = 0; d < file.n_documents(); ++d) {
     const DocumentRange range = file.document(d);
     const auto targets = static_cast<int64_t>(range.end - range.begin) - 1;
-    n_targets += targets;
-    first_window_.push_back(first_window_.back() + (targets + positions - 1) / positions);
+    int64_t unpredicted = 0;  // after the document's first token
+    if (!loss_after.empty()) {
+      first_target_.push_back(static_cast<int64_t>(targets_begin(file, range, range.end, loss_after) - range.begin));
+      unpredicted = std::min(first_target_.back() - 1, targets);
+    }
+    n_targets += targets - unpredicted;
+    const int64_t skipped = unpredicted < targets ? unpredicted / positions : (targets + positions - 1) / positions;
+    first_window_.push_back(first_window_.back() + (targets + positions - 1) / positions - skipped);
   }
   const int64_t n_windows = first_window_.back();
   if (n_windows == 0) {
+    if (!loss_after.empty()) throw nothing_to_predict(file);
     throw Error(ErrorKind::kData, file.path().string() + " has no document of two tokens or more", "use more text");
   }
   n_selected_ = n_windows;
@@ -208,11 +240,13 @@ WindowBatch ValidationWindows::batch(int64_t first, int64_t rows) const {
     const auto document = static_cast<uint64_t>(
         std::upper_bound(first_window_.begin(), first_window_.end(), window) - first_window_.begin() - 1);
     const DocumentRange range = file_.document(document);
-    const uint64_t begin = range.begin + static_cast<uint64_t>((window - first_window_[document]) * positions_);
+    const int64_t first_target = first_target_.empty() ? 1 : first_target_[document];
+    const int64_t place = ((first_target - 1) / positions_ + window - first_window_[document]) * positions_;
+    const uint64_t begin = range.begin + static_cast<uint64_t>(place);
     const int64_t n = std::min(positions_, static_cast<int64_t>(range.end - begin) - 1);
     tokens.resize(static_cast<size_t>(n) + 1);
     file_.copy(begin, tokens);
-    int64_t n_bytes = 0;
+    int64_t n_targets = 0, n_bytes = 0;
     for (int64_t j = 0; j < n; ++j) {
       const int64_t target = tokens[static_cast<size_t>(j) + 1];
       if (target < 0 || target >= static_cast<int64_t>(token_bytes_.size())) {
@@ -223,12 +257,14 @@ WindowBatch ValidationWindows::batch(int64_t first, int64_t rows) const {
       }
       const auto cell = static_cast<size_t>(row * positions_ + j);
       out.batch.inputs[cell] = tokens[static_cast<size_t>(j)];
-      out.batch.targets[cell] = target;
       out.batch.segments[cell] = 0;
+      if (place + j + 1 < first_target) continue;
+      out.batch.targets[cell] = target;
+      ++n_targets;
       n_bytes += token_bytes_[static_cast<size_t>(target)];
     }
     out.documents.push_back(document);
-    out.n_targets.push_back(n);
+    out.n_targets.push_back(n_targets);
     out.n_bytes.push_back(n_bytes);
   }
   return out;

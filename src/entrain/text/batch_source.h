@@ -52,6 +52,9 @@ struct BatchSourceOptions {
   /// 0: the whole file; else only about this many tokens of it, the documents that come first in an order that is the same for
   /// every seed (stream(0, "data/subset")), the last one cut short. A smaller subset is part of a larger one.
   int64_t unique_tokens = 0;
+  /// Where given, only targets after the first of these ids in their document count; the others, that id too, are kIgnore. A row that begins
+  /// inside a document looks for it from the document's beginning: O(tokens before) for each, little where documents are short.
+  std::vector<int64_t> loss_after = {};
 };
 
 /// An endless, shuffled, exactly restorable sequence of batches.
@@ -69,7 +72,7 @@ struct BatchSourceOptions {
 class BatchSource {
  public:
   /// run_tokens is reduced to n_tokens / rows when the text is small, so that every lane has a run to read.
-  /// Throws Error{kData} when there are fewer tokens than rows.
+  /// Throws Error{kData} when there are fewer tokens than rows, or no document has a target after an id of loss_after.
   BatchSource(const TokenFile& file, const BatchSourceOptions& options);
 
   /// The batch at the cursor; shape.rows must be the options' rows. The segment of a position is that of its bag's last token.
@@ -98,7 +101,8 @@ class BatchSource {
   void choose_subset();
   DocumentRange document(uint32_t i) const { return subset_.empty() ? file_.document(i) : subset_[i]; }
   const Epoch& epoch_layout(int64_t number);
-  void read_lane(int64_t lane, std::span<int64_t> tokens, std::span<int32_t> segments);
+  /// counted: which tokens may be targets, one byte each; empty where loss_after is, all may then.
+  void read_lane(int64_t lane, std::span<int64_t> tokens, std::span<int32_t> segments, std::span<uint8_t> counted);
 
   const TokenFile& file_;
   BatchSourceOptions options_;
@@ -111,7 +115,7 @@ class BatchSource {
 struct WindowBatch {
   Batch batch;
   std::vector<uint64_t> documents;  ///< (B): the document each window lies in
-  std::vector<int64_t> n_targets;   ///< (B): tokens predicted, the first n_targets positions of the row
+  std::vector<int64_t> n_targets;   ///< (B): tokens predicted; the first n_targets positions of the row, but where loss_after leaves out some before them
   std::vector<int64_t> n_bytes;     ///< (B): bytes of text those predicted tokens stand for
 };
 
@@ -119,12 +123,14 @@ struct WindowBatch {
 /// first is predicted exactly once. A shorter last window is padded with input 0, target kIgnore and segment 1.
 /// Bits per byte = summed nats / ln 2 / summed n_bytes; the bytes are those of the predicted tokens (not of first tokens,
 /// which nothing predicts), so the figure means the same whether all windows are read or some.
+/// With loss_after (see BatchSourceOptions) the cut is the same, windows without a target are left out, and only targets after the first of
+/// these ids in their document are predicted and counted, tokens and bytes alike.
 class ValidationWindows {
  public:
   /// token_bytes: bytes of text per id (Tokenizer::token_byte_lengths()), copied. max_tokens > 0 keeps about that many predicted
   /// tokens by taking windows at an even stride over all windows, so that all parts of the data take part; 0 keeps all.
-  /// Throws Error{kData} when no document has two tokens; batch() throws it for an id without an entry in token_bytes.
-  ValidationWindows(const TokenFile& file, int64_t positions, std::span<const int32_t> token_bytes, int64_t max_tokens = 0);
+  /// Throws Error{kData} when nothing is left to predict; batch() throws it for an id without an entry in token_bytes.
+  ValidationWindows(const TokenFile& file, int64_t positions, std::span<const int32_t> token_bytes, int64_t max_tokens = 0, std::span<const int64_t> loss_after = {});
 
   int64_t size() const { return n_selected_; }
   /// Windows [first, min(first + rows, size())).
@@ -135,6 +141,7 @@ class ValidationWindows {
   int64_t positions_;
   std::vector<int32_t> token_bytes_;
   std::vector<int64_t> first_window_;  // number of windows before each document, and the total
+  std::vector<int64_t> first_target_;  // in each document, counted from its beginning; empty: 1 in all
   int64_t n_selected_ = 0;
 };
 

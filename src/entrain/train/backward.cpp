@@ -33,7 +33,7 @@ double backward(model::Transformer& model, const text::Batch& batch, const super
     for (const auto& method : *options.methods) views = std::max(views, method->views());
   }
   ENTRAIN_CHECK(views <= 2, "views " + std::to_string(views));
-  const double n_positions = static_cast<double>(views * ops::count_positions(targets_of(whole)));
+  const double n_positions = static_cast<double>(views * std::max<int64_t>(ops::count_positions(targets_of(whole)), 1));  // of a batch without targets too
   const Tensor weights = plan.weights.empty() ? Tensor() : at::tensor(plan.weights);
   const int64_t part_rows = batch.rows / options.micro_batches;
   double loss = 0;
@@ -54,7 +54,7 @@ double backward(model::Transformer& model, const text::Batch& batch, const super
     const Tensor inputs = at::from_blob(micro.inputs.data(), {rows, micro.positions * micro.bag}, at::kLong);
     const Tensor hidden = model.hidden(inputs, forward);
     Tensor part_loss = ops::head_cross_entropy(hidden, model.head(), targets_of(micro), weights, n_positions);
-    if (options.teacher != nullptr) part_loss = options.teacher->mix(part_loss, hidden, model.head(), inputs, forward.segments, targets_of(micro), n_positions);
+    if (options.teachers != nullptr) part_loss = options.teachers->mix(part_loss, hidden, model.head(), inputs, forward.segments, targets_of(micro), n_positions);
     part_loss.backward();
     loss += part_loss.item<double>();
   }

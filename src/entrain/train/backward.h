@@ -8,7 +8,7 @@
 
 namespace entrain::train {
 
-class Teacher;
+class Teachers;
 
 struct BackwardOptions {
   int64_t micro_batches = 1;
@@ -17,7 +17,7 @@ struct BackwardOptions {
   int64_t step = 0;                  ///< likewise
   double fraction = 0;               ///< of the budget spent before the step
   const Methods* methods = nullptr;
-  const Teacher* teacher = nullptr;  ///< its predictions take part in the loss
+  const Teachers* teachers = nullptr;  ///< their predictions take part in the loss
 };
 
 /// Leaves the gradient of the mean loss over all positions of the batch in the model's parameters and returns that loss, in

@@ -8,51 +8,65 @@
 namespace entrain::train {
 namespace {
 
-fs::path folder_of(const Recipe& recipe) { return resolve_model_folder(recipe.distill.teacher); }
-
 model::Config config_of(const fs::path& folder) { return model::from_config_json(read_file(folder / "config.json"), (folder / "config.json").string()); }
 
 }  // namespace
 
-Teacher::Teacher(const Recipe& recipe, const text::Tokenizer& tokenizer) : config_(recipe.distill), model_(model::load_model(folder_of(recipe))) {
-  const model::Config& c = model_.config();
-  if (text::Tokenizer::load(folder_of(recipe) / "tokenizer.json").fingerprint() != tokenizer.fingerprint() || c.vocab_size != recipe.model.vocab_size) {
-    throw Error(ErrorKind::kData, "the teacher " + config_.teacher + " has another tokenizer than the data in " + recipe.data.path,
-                "prepare the data with the teacher's: entrain data prepare --tokenizer " + (folder_of(recipe) / "tokenizer.json").string());
+Teachers::Teachers(const Recipe& recipe, const text::Tokenizer& tokenizer) : config_(recipe.distill) {
+  std::string strangers;
+  fs::path first_stranger;
+  for (const std::string& name : config_.all_teachers()) {
+    const fs::path folder = resolve_model_folder(name);
+    const model::Config& c = models_.emplace_back(model::load_model(folder)).config();
+    if (text::Tokenizer::load(folder / "tokenizer.json").fingerprint() != tokenizer.fingerprint() || c.vocab_size != recipe.model.vocab_size) {
+      if (strangers.empty()) first_stranger = folder;
+      strangers += (strangers.empty() ? "" : " and the teacher ") + name;
+    }
+    if (c.is_gpt2() && c.context < recipe.model.context) {
+      throw Error(ErrorKind::kUsage, "the teacher " + name + " reads at most " + std::to_string(c.context) + " positions, the recipe has rows of " + std::to_string(recipe.model.context),
+                  "lower model.context");
+    }
   }
-  if (c.is_gpt2() && c.context < recipe.model.context) {
-    throw Error(ErrorKind::kUsage, "the teacher " + config_.teacher + " reads at most " + std::to_string(c.context) + " positions, the recipe has rows of " + std::to_string(recipe.model.context),
-                "lower model.context");
+  if (!strangers.empty()) {
+    throw Error(ErrorKind::kData, "the teacher " + strangers + " has another tokenizer than the data in " + recipe.data.path,
+                "all need one; prepare the data with the teachers': entrain data prepare --tokenizer " + (first_stranger / "tokenizer.json").string());
   }
 }
 
-Tensor Teacher::mix(const Tensor& loss, const Tensor& hidden, const Tensor& head, const Tensor& inputs, const Tensor& segments, const Tensor& targets, double normaliser) const {
-  Tensor states;
+Tensor Teachers::mix(const Tensor& loss, const Tensor& hidden, const Tensor& head, const Tensor& inputs, const Tensor& segments, const Tensor& targets, double normaliser) const {
+  std::vector<Tensor> states, heads;
   {
     const at::NoGradGuard no_grad;
     model::Forward forward;
     forward.segments = segments;
-    states = model_.hidden(inputs, forward);
+    for (const model::Transformer& model : models_) {
+      states.push_back(model.hidden(inputs, forward));
+      heads.push_back(model.head());
+    }
   }
   const Tensor valid = (targets != kIgnore).any(-1);
-  return loss * (1.0 - config_.weight) + ops::head_distillation(hidden, head, states, model_.head(), valid, config_.temperature, normaliser) * config_.weight;
+  return loss * (1.0 - config_.weight) + ops::head_distillation(hidden, head, states, heads, valid, config_.temperature, normaliser) * config_.weight;
 }
 
-std::unique_ptr<Teacher> open_teacher(const Recipe& recipe, const text::Tokenizer& tokenizer) {
-  return recipe.distill.is_on() ? std::make_unique<Teacher>(recipe, tokenizer) : nullptr;
+std::unique_ptr<Teachers> open_teachers(const Recipe& recipe, const text::Tokenizer& tokenizer) {
+  return recipe.distill.is_on() ? std::make_unique<Teachers>(recipe, tokenizer) : nullptr;
 }
 
 double distillation_flops_per_position(const Recipe& recipe, int64_t vocab_size) {
   if (!recipe.distill.is_on()) return 0;
-  return model::training_flops_per_position(config_of(folder_of(recipe)), recipe.model.context) / 3.0 + 6.0 * static_cast<double>(vocab_size * recipe.model.width);
+  double flops = 6.0 * static_cast<double>(vocab_size * recipe.model.width);
+  for (const std::string& name : recipe.distill.all_teachers()) flops += model::training_flops_per_position(config_of(resolve_model_folder(name)), recipe.model.context) / 3.0;
+  return flops;
 }
 
 std::string teacher_checksum(const Recipe& recipe) {
   if (!recipe.distill.is_on()) return "";
-  const fs::path folder = folder_of(recipe);
   std::string all;
-  for (const char* file : {"config.json", "model.safetensors", "memory.safetensors"}) {
-    if (fs::exists(folder / file)) all += to_hex(file_checksum(folder / file));
+  for (const std::string& name : recipe.distill.all_teachers()) {
+    const fs::path folder = resolve_model_folder(name);
+    for (const char* file : {"config.json", "model.safetensors", "memory.safetensors"}) {
+      if (fs::exists(folder / file)) all += to_hex(file_checksum(folder / file));
+    }
   }
   return to_hex(checksum(all));
 }

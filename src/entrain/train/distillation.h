@@ -1,7 +1,8 @@
 #pragma once
-// Learning from another model's predictions beside the text: the loss becomes (1 - W) L + W T^2 KL(teacher || student).
+// Learning from other models' predictions beside the text: the loss becomes (1 - W) L + W T^2 KL(teachers || student).
 
 #include <memory>
+#include <vector>
 
 #include "entrain/model/transformer.h"
 #include "entrain/text/tokenizer.h"
@@ -9,11 +10,12 @@
 
 namespace entrain::train {
 
-class Teacher {
+/// One model or several, whose probabilities are averaged at temperature T (an ensemble; Hinton et al., arXiv 1503.02531, section 1).
+class Teachers {
  public:
-  /// recipe: completed, with distill.teacher. Throws Error{kUsage} where no model lies there or it cannot read rows of the recipe's
-  /// length, and Error{kData} where its tokenizer or vocabulary is not that of the data.
-  Teacher(const Recipe& recipe, const text::Tokenizer& tokenizer);
+  /// recipe: completed, with a teacher. Throws Error{kUsage} where no model lies there or one cannot read rows of the recipe's
+  /// length, and Error{kData} naming all whose tokenizer or vocabulary is not that of the data.
+  Teachers(const Recipe& recipe, const text::Tokenizer& tokenizer);
 
   /// The mixture. loss: the next-token loss of the micro-batch; hidden: (B, T, C) of the student, head: (V, C); inputs: (B, T) int64;
   /// segments: (B, T) int32 or undefined; targets: (B, T, 1), of which a position needs a valid one to count; normaliser: positions of
@@ -22,17 +24,17 @@ class Teacher {
 
  private:
   DistillConfig config_;
-  model::Transformer model_;
+  std::vector<model::Transformer> models_;
 };
 
 /// Null where the recipe names no teacher.
-std::unique_ptr<Teacher> open_teacher(const Recipe& recipe, const text::Tokenizer& tokenizer);
+std::unique_ptr<Teachers> open_teachers(const Recipe& recipe, const text::Tokenizer& tokenizer);
 
-/// What a teacher adds to the cost of a position: its forward pass, a third of what training it costs, and the student's head a second
-/// time, 6 V C. 0 without one. vocab_size: V.
+/// What teachers add to the cost of a position: the forward pass of each, a third of what training it costs, and the student's head a
+/// second time, 6 V C. 0 without one. vocab_size: V.
 double distillation_flops_per_position(const Recipe& recipe, int64_t vocab_size);
 
-/// Checksum of the teacher's weights as text; empty without one. Two runs are the same only if it is.
+/// Checksum of all teachers' weights as text; empty without one. Two runs are the same only if it is.
 std::string teacher_checksum(const Recipe& recipe);
 
 }  // namespace entrain::train

@@ -13,6 +13,7 @@ void Recipe::bind(config::Binder& b) {
       .one_of({"cross", "mask"});
   b.bind("run_tokens", &data.run_tokens, "tokens read in their order before a row jumps elsewhere in the shuffled text; 0: 16 x context").range(0, 1e12);
   b.bind("unique_tokens", &data.unique_tokens, "only so many tokens of the training text are used, the same ones whatever the seed; 0: all").range(0, 1e15);
+  b.bind("loss_after", &data.loss_after, "texts of one token each, such as `[\" =\"]`: only what comes after the first of them in its document is predicted and scored, what comes before is read; empty: everything");
 
   model.bind(b);
 
@@ -52,8 +53,9 @@ void Recipe::bind(config::Binder& b) {
   superposition.bind(b);
   entanglement.bind(b);
 
-  b.section("distill", "Learning from another model's predictions beside the text; `entrain distill` fills it in (docs/methods/memory.md).");
+  b.section("distill", "Learning from another model's predictions beside the text; `entrain distill` fills it in (docs/methods/distillation.md).");
   b.bind("teacher", &distill.teacher, "run, checkpoint or Hugging Face folder of a model with the data's tokenizer; empty: none");
+  b.bind("teachers", &distill.teachers, "several such folders in place of `teacher`: the mean of their probabilities teaches");
   b.bind("weight", &distill.weight, "W: the loss is (1 - W) x next-token loss + W x T^2 x KL(teacher || student)").range(0, 1);
   b.bind("temperature", &distill.temperature, "T, divides both models' logits").range(0.01, 100);
 
@@ -88,7 +90,11 @@ Recipe Recipe::from(const config::Document& document) {
   if (recipe.train.rows % recipe.train.micro_batches != 0) problems.push_back("train.rows is no multiple of train.micro_batches");
   if (recipe.schedule.name == "wsd" && recipe.schedule.warmup + recipe.schedule.decay > 1) problems.push_back("schedule.warmup + schedule.decay exceed 1");
   const superposition::StepPlan widest = superposition::Schedule(recipe.superposition).widest();
-  if (recipe.distill.is_on() && std::max(widest.bag, widest.target_bag) > 1) problems.push_back("distill.teacher predicts single tokens: set superposition.mode = \"none\"");
+  if (!recipe.distill.teacher.empty() && !recipe.distill.teachers.empty()) problems.push_back("distill.teacher and distill.teachers are both given: name one teacher in the first or several in the second");
+  for (const std::string& teacher : recipe.distill.teachers) {
+    if (teacher.empty()) problems.push_back("distill.teachers holds an empty name");
+  }
+  if (recipe.distill.is_on() && std::max(widest.bag, widest.target_bag) > 1) problems.push_back("a teacher (distill.teacher) predicts single tokens: set superposition.mode = \"none\"");
   try {
     recipe.model.resolve();
     if (recipe.train.from.empty()) recipe.entanglement.resolve(recipe.model.layers, recipe.model.width);  // else once the shape is known

@@ -2,6 +2,7 @@
 // Everything that defines a run. Two runs with equal recipes on the same machine and threads are equal bit for bit.
 
 #include <string>
+#include <vector>
 
 #include "entrain/base/config.h"
 #include "entrain/entanglement/config.h"
@@ -15,6 +16,7 @@ struct DataConfig {
   std::string borders = "cross";
   int64_t run_tokens = 0;
   int64_t unique_tokens = 0;
+  std::vector<std::string> loss_after;
 };
 
 struct LoopConfig {
@@ -72,9 +74,12 @@ struct CheckpointConfig {
 
 struct DistillConfig {
   std::string teacher;
+  std::vector<std::string> teachers;
   double weight = 0.5;
   double temperature = 1.0;
-  bool is_on() const { return !teacher.empty(); }
+  /// The one teacher, or the several; empty: none.
+  std::vector<std::string> all_teachers() const { return teacher.empty() ? teachers : std::vector<std::string>{teacher}; }
+  bool is_on() const { return !all_teachers().empty(); }
 };
 
 struct Recipe {

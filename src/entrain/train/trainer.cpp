@@ -43,6 +43,12 @@ text::TokenFile open_tokens(const Recipe& recipe, const char* name, const text::
   return file;
 }
 
+/// Whether two recipes hold the same values; one written before a key was added holds that key's default.
+bool same_values(const std::string& a, const std::string& b) {
+  const config::Document defaults = config::Document::parse(Recipe().to_toml(), "defaults");
+  return config::Document::parse(a, "recipe").to_toml_without(defaults) == config::Document::parse(b, "recipe").to_toml_without(defaults);
+}
+
 void check_run_folder(const fs::path& run, Start start, const std::string& toml) {
   const bool exists = fs::exists(run / "config.toml");
   if (start == Start::kFresh && exists) {
@@ -51,7 +57,7 @@ void check_run_folder(const fs::path& run, Start start, const std::string& toml)
   if (start == Start::kResume && !exists) {
     throw Error(ErrorKind::kUsage, run.string() + " holds no run to resume", "check the path, or leave out --resume to start a run there");
   }
-  if (start == Start::kResume && read_file(run / "config.toml") != toml) {
+  if (start == Start::kResume && !same_values(read_file(run / "config.toml"), toml)) {
     throw Error(ErrorKind::kUsage, "the recipe differs from that of the run in " + run.string(),
                 "resume with the recipe in " + (run / "config.toml").string() + ", or name another folder");
   }
@@ -75,8 +81,27 @@ model::Config shape_of_origin(const Recipe& recipe, const text::Tokenizer& token
 
 }  // namespace
 
+std::vector<int64_t> loss_after_ids(const Recipe& recipe, const text::Tokenizer& tokenizer) {
+  std::vector<int64_t> ids;
+  std::string problems;
+  for (const std::string& text : recipe.data.loss_after) {
+    const std::vector<int32_t> encoded = tokenizer.encode(text);
+    if (encoded.size() == 1) {
+      ids.push_back(encoded.front());
+    } else {
+      problems += (problems.empty() ? "" : ", ") + config::to_text(text) + " (" + std::to_string(encoded.size()) + " tokens)";
+    }
+  }
+  if (!problems.empty()) {
+    throw Error(ErrorKind::kUsage, "data.loss_after must name single tokens of " + recipe.data.path + "/tokenizer.json, not " + problems,
+                "a space before a word is part of its token, as in \" =\"; `entrain tokenizer encode` shows the tokens of a text");
+  }
+  return ids;
+}
+
 Recipe complete_from_data(Recipe recipe) {
   const text::Tokenizer tokenizer = open_tokenizer(recipe);
+  loss_after_ids(recipe, tokenizer);
   if (!recipe.train.from.empty()) {
     recipe.model = shape_of_origin(recipe, tokenizer);
     recipe.entanglement.resolve(recipe.model.layers, recipe.model.width);
@@ -120,12 +145,12 @@ Plan make_plan(const Recipe& recipe, int64_t vocab_size) {
 struct Trainer::Parts {
   Parts(const Recipe& given, const fs::path& folder, Observer& watcher)
       : recipe(given), run(folder), observer(watcher), tokenizer(open_tokenizer(given)), train_tokens(open_tokens(given, "train.tokens", tokenizer)),
-        validation_tokens(open_tokens(given, "val.tokens", tokenizer)), token_bytes(tokenizer.token_byte_lengths()), schedule(given.superposition),
+        validation_tokens(open_tokens(given, "val.tokens", tokenizer)), token_bytes(tokenizer.token_byte_lengths()), loss_after(loss_after_ids(given, tokenizer)), schedule(given.superposition),
         plan(make_plan(given, tokenizer.vocab_size())), model(given.model, static_cast<uint64_t>(given.train.seed)),
         optimizer(make_optimizer(given.optimizer, model.parameters())),
         batches(train_tokens, {static_cast<uint64_t>(given.train.seed), given.train.rows,
-                               given.data.run_tokens > 0 ? given.data.run_tokens : 16 * given.model.context, borders(), given.data.unique_tokens}),
-        methods(make_methods(recipe, tokenizer, batches, ranks)), teacher(open_teacher(given, tokenizer)), checkpoints(folder / "checkpoints", given.checkpoint.keep) {}
+                               given.data.run_tokens > 0 ? given.data.run_tokens : 16 * given.model.context, borders(), given.data.unique_tokens, loss_after}),
+        methods(make_methods(recipe, tokenizer, batches, ranks)), teachers(open_teachers(given, tokenizer)), checkpoints(folder / "checkpoints", given.checkpoint.keep) {}
 
   text::Borders borders() const { return recipe.data.borders == "mask" ? text::Borders::kMask : text::Borders::kCross; }
   CheckpointParts checkpoint_parts() { return {model, *optimizer, state, methods}; }
@@ -146,6 +171,7 @@ struct Trainer::Parts {
   text::Tokenizer tokenizer;
   text::TokenFile train_tokens, validation_tokens;
   std::vector<int32_t> token_bytes;
+  std::vector<int64_t> loss_after;
   superposition::Schedule schedule;
   Plan plan;
   model::Transformer model;
@@ -153,7 +179,7 @@ struct Trainer::Parts {
   text::BatchSource batches;
   Communicator ranks;
   Methods methods;
-  std::unique_ptr<Teacher> teacher;
+  std::unique_ptr<Teachers> teachers;
   CheckpointStore checkpoints;
   RunState state;
   RunResult result;
@@ -170,6 +196,7 @@ Trainer::Trainer(const Recipe& recipe, const fs::path& run, Start start, Observe
   Parts& p = *parts_;
   p.batches.next({recipe.train.rows, recipe.model.context, p.schedule.widest().bag, p.schedule.widest().target_bag});  // the text must hold one batch
   p.batches.seek(0);
+  if (!p.loss_after.empty()) text::ValidationWindows(p.validation_tokens, completed.model.context, p.token_bytes, 0, p.loss_after);  // there must be something to predict
   make_folder(run);
   write_file(run / "config.toml", toml);
   Observer::Start report{run, p.plan.n_parameters, p.plan.total_steps, static_cast<int64_t>(p.train_tokens.n_tokens()),
@@ -197,7 +224,7 @@ StepRecord Trainer::Parts::step(const superposition::StepPlan& step_plan) {
   const int64_t number = state.step + 1, cursor = batches.cursor();
   const double before = fraction(state.step, state.seconds);
   const text::Batch batch = batches.next({recipe.train.rows, recipe.model.context, step_plan.bag, step_plan.target_bag});
-  const double loss = backward(model, batch, step_plan, {recipe.train.micro_batches, borders(), static_cast<uint64_t>(recipe.train.seed), number, before, &methods, teacher.get()});
+  const double loss = backward(model, batch, step_plan, {recipe.train.micro_batches, borders(), static_cast<uint64_t>(recipe.train.seed), number, before, &methods, teachers.get()});
   const double norm = guard_and_clip(model.parameters(), loss, recipe.train.clip, number, cursor, batch);
   // The rate of a run in seconds is set by the time this step has taken so far.
   const double multiplier = lr_multiplier(recipe.schedule, before, std::max(before, fraction(number, state.seconds + seconds_since(start))));
@@ -223,7 +250,7 @@ StepRecord Trainer::Parts::step(const superposition::StepPlan& step_plan) {
 }
 
 void Trainer::Parts::validate() {
-  const eval::TextScore score = eval::score(model, validation_tokens, token_bytes, {recipe.model.context, recipe.train.rows, recipe.evaluation.tokens});
+  const eval::TextScore score = eval::score(model, validation_tokens, token_bytes, {recipe.model.context, recipe.train.rows, recipe.evaluation.tokens, loss_after});
   const ValidationRecord record{state.step, score.nats_per_token(), score.bits_per_byte(), state.raw_tokens, state.flops, state.seconds};
   if (state.best_step < 0 || record.nats_per_token < state.best_nats) {
     state.best_nats = record.nats_per_token;

@@ -54,6 +54,9 @@ Plan make_plan(const Recipe& recipe, int64_t vocab_size);
 /// Fills in what the data folder decides (the vocabulary). Throws where folder and recipe do not fit.
 Recipe complete_from_data(Recipe recipe);
 
+/// The ids of data.loss_after. Throws Error{kUsage} naming every text that is not exactly one token.
+std::vector<int64_t> loss_after_ids(const Recipe& recipe, const text::Tokenizer& tokenizer);
+
 class Trainer {
  public:
   /// Throws Error{kUsage} when the folder holds a run already (kFresh) or none (kResume), or a run of another recipe.

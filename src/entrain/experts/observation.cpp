@@ -1,0 +1,244 @@
+#include "entrain/experts/observation.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "entrain/base/error.h"
+#include "entrain/base/random.h"
+#include "entrain/ops/ops.h"
+
+namespace entrain::experts {
+namespace {
+
+constexpr double kEps = 1e-5;
+constexpr double kScoreCap = 12.0;   // running sums need no maximum taken off: exp(12) times a few thousand positions is far from overflow
+constexpr double kLeastMass = 1e-9;  // of running means: where nothing is written yet they are 0
+constexpr double kHidden = -1e9;     // added to scores that must not count; finite, so that a row of padding stays finite
+
+/// exp of scores capped smoothly, for softmaxes whose terms are summed as the text goes on.
+Tensor capped_exp(const Tensor& scores) { return (at::tanh(scores / kScoreCap) * kScoreCap).exp(); }
+
+/// (Tq, T) float, 0 where a query may look and kHidden elsewhere; queries are the last Tq positions.
+Tensor causal_scores(int64_t n_queries, int64_t positions, const at::TensorOptions& options) {
+  const Tensor at_query = at::arange(positions - n_queries, positions, options.dtype(at::kLong)).unsqueeze(1);
+  const Tensor at_key = at::arange(positions, options.dtype(at::kLong)).unsqueeze(0);
+  return (at_key > at_query).to(options.dtype()) * kHidden;
+}
+
+int64_t count_readable(int64_t i, const Edges& edges) {
+  int64_t n = 1;
+  for (size_t j = 0; j < edges.size(); ++j) n += static_cast<int64_t>(j) != i && edges[static_cast<size_t>(i)][j];
+  return n;
+}
+
+}  // namespace
+
+Edges all_edges(int64_t n) {
+  Edges edges(static_cast<size_t>(n), std::vector<bool>(static_cast<size_t>(n), true));
+  for (size_t i = 0; i < edges.size(); ++i) edges[i][i] = false;
+  return edges;
+}
+
+Edges no_edges(int64_t n) { return Edges(static_cast<size_t>(n), std::vector<bool>(static_cast<size_t>(n), false)); }
+
+Edges ring_edges(int64_t n, int64_t k) {
+  Edges edges = no_edges(n);
+  for (int64_t i = 0; i < n; ++i) {
+    int64_t distance = 1;
+    for (int64_t m = 0; m < k; ++m, distance *= 2) {
+      int64_t j = (i + distance) % n;
+      while (j == i || edges[static_cast<size_t>(i)][static_cast<size_t>(j)]) j = (j + 1) % n;  // distances beyond the ring fall on what is free
+      edges[static_cast<size_t>(i)][static_cast<size_t>(j)] = true;
+    }
+  }
+  return edges;
+}
+
+struct Observation::Side {
+  Tensor norm, query, key, value, output, mlp_norm, up, down;
+  Tensor summary_queries;  // (s, d)
+};
+
+/// What is read in a round. Which of them are defined depends on the mode.
+struct Observation::Sources {
+  std::vector<Tensor> normed;        // (B, T, C_j)
+  std::vector<Tensor> keys, values;  // (B, T, d); pair: (B, T, N d), a part for each reader
+  Tensor write;                      // workspace: (B, T, N, M), how much each expert's position counts in each slot
+  std::vector<Tensor> summary_keys, summary_values;  // summary: (B, Tq, s, d)
+  Tensor slots_of_all, slot_keys;    // workspace, for who reads everyone: (B, Tq, M, d)
+  Tensor valid;                      // (B, T) bool or undefined
+};
+
+Observation::Observation(const ObservationConfig& config, std::vector<int64_t> widths, uint64_t seed) : config_(config), widths_(std::move(widths)) {
+  const int64_t d = config_.width, n = n_experts(), m = config_.mlp_width;
+  const int64_t readers = config_.mode == "pair" ? n : 1;
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t c = widths_[static_cast<size_t>(i)];
+    const std::string prefix = "experts." + std::to_string(i) + ".observe.";
+    using model::Role;
+    Side side;
+    side.norm = parameters_.add(Role::kNorm, prefix + "norm.weight", {c});
+    side.query = parameters_.add(Role::kMatrix, prefix + "q_proj.weight", {d, c});
+    side.key = parameters_.add(Role::kMatrix, prefix + "k_proj.weight", {readers * d, c});
+    side.value = parameters_.add(Role::kMatrix, prefix + "v_proj.weight", {readers * d, c});
+    side.output = parameters_.add(Role::kMatrix, prefix + "o_proj.weight", {c, d});
+    if (m > 0) {
+      side.mlp_norm = parameters_.add(Role::kNorm, prefix + "mlp_norm.weight", {c});
+      side.up = parameters_.add(Role::kMatrix, prefix + "up_proj.weight", {m, c});
+      side.down = parameters_.add(Role::kMatrix, prefix + "down_proj.weight", {c, m});
+    }
+    if (config_.mode == "summary") side.summary_queries = parameters_.add(Role::kMatrix, prefix + "summary_queries", {config_.summaries, d});
+    sides_.push_back(side);
+  }
+  if (config_.mode == "workspace") {
+    slots_ = parameters_.add(model::Role::kMatrix, "workspace.slots", {config_.slots, d});
+    slot_key_ = parameters_.add(model::Role::kMatrix, "workspace.k_proj.weight", {d, d});
+  }
+  const at::NoGradGuard no_grad;
+  for (const model::Weight& weight : parameters_.weights()) {
+    if (weight.name.ends_with("o_proj.weight") || weight.name.ends_with("down_proj.weight")) continue;  // stay zero
+    if (weight.role == model::Role::kNorm) {
+      weight.value.fill_(1.0);
+      continue;
+    }
+    RandomStream random = stream(seed, "init/" + weight.name);
+    const double std = 1.0 / std::sqrt(static_cast<double>(weight.value.size(1)));
+    float* values = weight.value.data_ptr<float>();
+    for (int64_t k = 0; k < weight.value.numel(); ++k) values[k] = static_cast<float>(std * random.next_normal());
+  }
+}
+
+Observation::~Observation() = default;
+Observation::Observation(Observation&&) noexcept = default;
+
+Edges Observation::default_edges() const { return config_.mode == "neighbours" ? ring_edges(n_experts(), config_.neighbours) : all_edges(n_experts()); }
+
+Tensor Observation::running_sum(const Tensor& x) const { return config_.positions == "answer" ? x.sum(1, /*keepdim=*/true) : x.cumsum(1); }
+
+Observation::Sources Observation::prepare(const States& states, const Tensor& valid) const {
+  Sources sources;
+  sources.valid = valid;
+  std::vector<Tensor> writes;
+  for (size_t j = 0; j < sides_.size(); ++j) {
+    sources.normed.push_back(ops::rms_norm(states[j], sides_[j].norm, kEps));
+    sources.keys.push_back(ops::linear(sources.normed[j], sides_[j].key));
+    sources.values.push_back(ops::linear(sources.normed[j], sides_[j].value));
+    if (config_.mode == "summary") {
+      Tensor weight = capped_exp(at::matmul(sources.keys[j], sides_[j].summary_queries.t()) / std::sqrt(static_cast<double>(config_.width)));  // (B, T, s)
+      if (valid.defined()) weight = weight * valid.unsqueeze(-1);
+      const Tensor mass = (running_sum(weight) + kLeastMass).unsqueeze(-1);
+      sources.summary_keys.push_back(running_sum(weight.unsqueeze(-1) * sources.keys[j].unsqueeze(2)) / mass);
+      sources.summary_values.push_back(running_sum(weight.unsqueeze(-1) * sources.values[j].unsqueeze(2)) / mass);
+    }
+    if (!slots_.defined()) continue;
+    Tensor write = capped_exp(at::matmul(sources.keys[j], slots_.t()) / std::sqrt(static_cast<double>(config_.width)));  // (B, T, M)
+    if (valid.defined()) write = write * valid.unsqueeze(-1);
+    writes.push_back(write);
+  }
+  if (!writes.empty()) sources.write = at::stack(writes, 2);
+  return sources;
+}
+
+Tensor Observation::read(int64_t i, const Tensor& own, const Tensor& normed, const Sources& sources, const Edges& edges) const {
+  const int64_t b = own.size(0), t = sources.normed[0].size(1), tq = own.size(1), d = config_.width, h = config_.heads;
+  const Side& side = sides_[static_cast<size_t>(i)];
+  const Tensor q = ops::linear(normed, side.query);  // (B, Tq, d)
+  const double scale = 1.0 / std::sqrt(static_cast<double>(d / h));
+  std::vector<size_t> readable;
+  for (size_t j = 0; j < sides_.size(); ++j) {
+    if (static_cast<int64_t>(j) == i || edges[static_cast<size_t>(i)][j]) readable.push_back(j);
+  }
+  const auto attend_in_place = [&](const Tensor& keys, const Tensor& values) {  // each query over the entries at its own position: (B, Tq, E, d)
+    const int64_t entries = keys.size(2);
+    const Tensor scores = at::matmul(keys.view({b, tq, entries, h, d / h}).permute({0, 1, 3, 2, 4}), q.view({b, tq, h, d / h, 1})) * scale;  // (B, Tq, H, E, 1)
+    return at::matmul(scores.softmax(3).transpose(3, 4), values.view({b, tq, entries, h, d / h}).permute({0, 1, 3, 2, 4})).reshape({b, tq, d});
+  };
+  if (config_.mode == "workspace") {
+    Tensor slots = sources.slots_of_all, slot_keys = sources.slot_keys;
+    if (!slots.defined() || readable.size() != sides_.size()) {
+      std::vector<Tensor> values;
+      for (const size_t j : readable) values.push_back(sources.values[j]);
+      const Tensor chosen = sources.write.index_select(2, at::tensor(std::vector<int64_t>(readable.begin(), readable.end())).to(own.device()));  // (B, T, E, M)
+      const Tensor sums = at::matmul(chosen.transpose(2, 3), at::stack(values, 2));                                                             // (B, T, M, d)
+      slots = running_sum(sums) / (running_sum(chosen.sum(2)) + kLeastMass).unsqueeze(-1);
+      slot_keys = ops::linear(slots, slot_key_);
+    }
+    return attend_in_place(slot_keys, slots);
+  }
+  if (config_.mode == "summary") {
+    std::vector<Tensor> keys, values;
+    for (const size_t j : readable) {
+      keys.push_back(sources.summary_keys[j]);
+      values.push_back(sources.summary_values[j]);
+    }
+    return attend_in_place(at::cat(keys, 2), at::cat(values, 2));
+  }
+  std::vector<Tensor> keys, values, masks;
+  Tensor mask = causal_scores(tq, t, own.options()).unsqueeze(0);
+  if (sources.valid.defined()) mask = mask + at::logical_not(sources.valid).to(own.scalar_type()).unsqueeze(1) * kHidden;
+  for (const size_t j : readable) {
+    const bool pair = config_.mode == "pair";
+    keys.push_back((pair ? sources.keys[j].narrow(2, i * d, d) : sources.keys[j]).reshape({b, t, h, d / h}));
+    values.push_back((pair ? sources.values[j].narrow(2, i * d, d) : sources.values[j]).reshape({b, t, h, d / h}));
+    masks.push_back(mask);
+  }
+  const Tensor scores = at::matmul(q.view({b, tq, h, d / h}).transpose(1, 2), at::cat(keys, 1).permute({0, 2, 3, 1})) * scale + at::cat(masks, 2).unsqueeze(1);
+  return at::matmul(scores.softmax(-1), at::cat(values, 1).transpose(1, 2)).transpose(1, 2).reshape({b, tq, d});
+}
+
+Tensor Observation::apply(int64_t i, const Tensor& own, const Sources& sources, const Edges& edges) const {
+  const Side& side = sides_[static_cast<size_t>(i)];
+  const int64_t t = own.size(1);
+  const bool last_only = config_.positions == "answer" && t > 1;
+  const Tensor start = last_only ? own.narrow(1, t - 1, 1) : own;
+  const Tensor normed = last_only ? sources.normed[static_cast<size_t>(i)].narrow(1, t - 1, 1) : sources.normed[static_cast<size_t>(i)];
+  Tensor x = start + ops::linear(read(i, start, normed, sources, edges), side.output);
+  if (side.up.defined()) x = x + ops::linear(at::silu(ops::linear(ops::rms_norm(x, side.mlp_norm, kEps), side.up)), side.down);
+  return last_only ? at::cat({own.narrow(1, 0, t - 1), x}, 1) : x;
+}
+
+Tensor Observation::update(int64_t i, const Tensor& own, const States& states, const Edges& edges, const Tensor& valid) const {
+  States with_own = states;
+  with_own[static_cast<size_t>(i)] = own;
+  return apply(i, own, prepare(with_own, valid), edges);
+}
+
+States Observation::round(const States& states, const Edges& edges, const Tensor& valid) const {
+  ENTRAIN_CHECK(static_cast<int64_t>(states.size()) == n_experts() && static_cast<int64_t>(edges.size()) == n_experts(), "states of " + std::to_string(states.size()) + " experts");
+  Sources sources = prepare(states, valid);
+  if (config_.mode == "workspace") {  // once for all who read everyone
+    sources.slots_of_all = running_sum(at::matmul(sources.write.transpose(2, 3), at::stack(sources.values, 2))) / (running_sum(sources.write.sum(2)) + kLeastMass).unsqueeze(-1);
+    sources.slot_keys = ops::linear(sources.slots_of_all, slot_key_);
+  }
+  States next;
+  for (int64_t i = 0; i < n_experts(); ++i) next.push_back(apply(i, states[static_cast<size_t>(i)], sources, edges));
+  return next;
+}
+
+std::vector<States> Observation::rounds(const States& states, int64_t n_rounds, const Edges& edges, const Tensor& valid) const {
+  std::vector<States> all = {states};
+  for (int64_t r = 0; r < n_rounds; ++r) all.push_back(round(all.back(), edges, valid));
+  return all;
+}
+
+double Observation::round_flops(int64_t positions) const {
+  const double t = static_cast<double>(positions), d = static_cast<double>(config_.width), n = static_cast<double>(n_experts()), m = static_cast<double>(config_.mlp_width);
+  const double asked = config_.positions == "answer" ? 1.0 : t;  // positions that observe
+  const Edges edges = default_edges();
+  double flops = 0;
+  for (int64_t i = 0; i < n_experts(); ++i) {
+    const double c = static_cast<double>(widths_[static_cast<size_t>(i)]), readers = config_.mode == "pair" ? n : 1.0, read = static_cast<double>(count_readable(i, edges));
+    flops += 2 * t * c * d * 2 * readers + 2 * asked * c * d * 2 + 4 * asked * c * m;  // keys and values; query and output; feed-forward
+    if (config_.mode == "workspace") {
+      flops += 4 * t * d * static_cast<double>(config_.slots) + 4 * asked * d * static_cast<double>(config_.slots) + 2 * asked * static_cast<double>(config_.slots) * d * d / n;
+    } else if (config_.mode == "summary") {
+      flops += 6 * t * d * static_cast<double>(config_.summaries) + 4 * asked * d * static_cast<double>(config_.summaries) * read;
+    } else {
+      flops += 4 * asked * t * d * read;
+    }
+  }
+  return flops;
+}
+
+}  // namespace entrain::experts

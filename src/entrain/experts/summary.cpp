@@ -1,0 +1,124 @@
+#include "entrain/experts/summary.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "entrain/base/format.h"
+
+namespace entrain::experts {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Moments {
+  double mean = 0, sd = 0;
+};
+
+Moments moments(const std::vector<double>& values) {
+  Moments m;
+  for (const double v : values) m.mean += v / static_cast<double>(values.size());
+  for (const double v : values) m.sd += (v - m.mean) * (v - m.mean);
+  m.sd = values.size() > 1 ? std::sqrt(m.sd / static_cast<double>(values.size() - 1)) : 0;
+  return m;
+}
+
+bool belongs(const std::string& method, Mode mode) {
+  const bool blends = method.starts_with("blend") || method == "probability average" || method == "majority vote";
+  const bool selects = method == "coordinator" || method == "nearest neighbours" || method == "cascade on entropy" || method == "fixed rule, tuned" || method == "random";
+  return mode == Mode::kSelect ? !method.starts_with("blend") : blends || !selects;
+}
+
+}  // namespace
+
+PoolSummary summarise(const std::vector<Json>& results, Mode mode) {
+  PoolSummary summary;
+  summary.n_runs = static_cast<int64_t>(results.size());
+  std::map<std::string, std::vector<double>> accuracy, cost;
+  std::map<std::string, std::vector<std::vector<double>>> shares;
+  std::vector<std::string> order;
+  std::map<std::string, std::map<std::string, std::vector<double>>> experts;
+  for (const Json& result : results) {
+    if (summary.names.empty()) summary.names = result.value("names", std::vector<std::string>{});
+    if (result.contains("observation")) summary.observation.push_back(result["observation"]);
+    if (!result.contains("routing")) continue;
+    summary.lambda = result["routing"]["lambda"].get<double>();
+    for (const auto& [name, one] : result["routing"]["methods"].items()) {
+      if (!belongs(name, mode)) continue;
+      accuracy[name].push_back(one["accuracy"].get<double>());
+      cost[name].push_back(one["cost"].get<double>());
+      if (one.contains("shares")) shares[name].push_back(one["shares"].get<std::vector<double>>());
+    }
+    for (const Json& expert : result["experts"]) {
+      if (!expert.contains("accuracy")) continue;
+      auto& values = experts[expert["name"].get<std::string>()];
+      values["accuracy"].push_back(expert["accuracy"].get<double>());
+      values["cost"].push_back(expert["relative_cost"].get<double>());
+      values["parameters"].push_back(expert["parameters"].get<double>());
+      values["tokens"].push_back(expert["tokens_median"].get<double>());
+      if (expert["latency"].is_object()) {
+        values["median"].push_back(expert["latency"]["median_ms"].get<double>());
+        values["p95"].push_back(expert["latency"]["p95_ms"].get<double>());
+      }
+    }
+  }
+  for (const std::string& name : summary.names) {
+    if (!experts.contains(name)) continue;
+    auto& v = experts[name];
+    summary.experts.push_back({name, moments(v["accuracy"]).mean, moments(v["accuracy"]).sd, moments(v["cost"]).mean, moments(v["parameters"]).mean, moments(v["tokens"]).mean, moments(v["median"]).mean,
+                               moments(v["p95"]).mean});
+  }
+  for (const auto& [name, values] : accuracy) {
+    MethodRow row{name, moments(values).mean, moments(values).sd, moments(cost[name]).mean};
+    for (const auto& one : shares[name]) {
+      row.shares.resize(one.size(), 0.0);
+      for (size_t j = 0; j < one.size(); ++j) row.shares[j] += one[j] / static_cast<double>(shares[name].size());
+    }
+    summary.methods.push_back(std::move(row));
+  }
+  std::stable_sort(summary.methods.begin(), summary.methods.end(), [&](const MethodRow& a, const MethodRow& b) { return a.accuracy - summary.lambda * a.cost > b.accuracy - summary.lambda * b.cost; });
+  return summary;
+}
+
+std::string PoolSummary::to_markdown() const {
+  std::string text = format("%lld runs.\n", static_cast<long long>(n_runs));
+  if (!experts.empty()) {
+    text += "\n| expert | parameters | accuracy | sd | cost | tokens an answer | median ms | p95 ms |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n";
+    for (const ExpertRow& e : experts) {
+      text += format("| %s | %.2fM | %.4f | %.4f | %.3f | %.0f | %.1f | %.1f |\n", e.name.c_str(), e.parameters * 1e-6, e.accuracy, e.accuracy_sd, e.relative_cost, e.tokens, e.median_ms, e.p95_ms);
+    }
+  }
+  if (!methods.empty()) {
+    text += format("\nCost is FLOPs in units of the dearest expert's mean answer; utility is accuracy less %.3g times cost. Spread is between runs.\n\n", lambda);
+    text += "| who answers | accuracy | sd | cost | utility | shares |\n| --- | --- | --- | --- | --- | --- |\n";
+    for (const MethodRow& m : methods) {
+      std::string split;
+      for (size_t j = 0; j < m.shares.size(); ++j) split += (j == 0 ? "" : " / ") + format("%.2f", m.shares[j]);
+      text += format("| %s | %.4f | %.4f | %.3f | %.4f | %s |\n", m.name.c_str(), m.accuracy, m.accuracy_sd, m.cost, m.accuracy - lambda * m.cost, split.c_str());
+    }
+  }
+  if (!observation.empty() && observation[0].contains("by_depth")) {
+    text += format("\nObservation (%s, %lld rounds), accuracy by depth and rounds, first run; own: partners' states of the same question, none: edges cut, shuffled: of another question.\n\n",
+                   observation[0]["mode"].get<std::string>().c_str(), static_cast<long long>(observation[0]["rounds"].get<int64_t>()));
+    text += "| depth | control | by rounds 0, 1, ... |\n| --- | --- | --- |\n";
+    for (const auto& [depth, arms] : observation[0]["by_depth"].items()) {
+      for (const char* arm : {"own", "none", "shuffled"}) {
+        std::string values;
+        for (const Json& v : arms[arm]) values += (values.empty() ? "" : ", ") + (v.is_number() ? format("%.3f", v.get<double>()) : std::string("-"));
+        text += "| " + depth + " | " + arm + " | " + values + " |\n";
+      }
+    }
+  }
+  return text;
+}
+
+Json PoolSummary::to_json() const {
+  Json json = {{"runs", n_runs}, {"lambda", lambda}, {"names", names}, {"experts", Json::array()}, {"methods", Json::array()}, {"observation", observation}};
+  for (const ExpertRow& e : experts) {
+    json["experts"].push_back({{"name", e.name}, {"accuracy", e.accuracy}, {"accuracy_sd", e.accuracy_sd}, {"relative_cost", e.relative_cost}, {"parameters", e.parameters}, {"tokens", e.tokens}, {"median_ms", e.median_ms}, {"p95_ms", e.p95_ms}});
+  }
+  for (const MethodRow& m : methods) json["methods"].push_back({{"name", m.name}, {"accuracy", m.accuracy}, {"accuracy_sd", m.accuracy_sd}, {"cost", m.cost}, {"shares", m.shares}});
+  return json;
+}
+
+}  // namespace entrain::experts
