@@ -50,6 +50,7 @@ docs: build ## write the generated page docs/config.md
 bench: build ## the speed claims, each measured against its peer side by side
 	@tools/setup tests
 	@cmake --build $(BUILD)
+	@$(BUILD)/bench_observation
 	@for file in bench/*.py; do echo "== $$file"; $(PYTHON) $$file || exit 1; done
 
 clean: ## remove what was built

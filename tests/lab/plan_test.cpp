@@ -33,6 +33,8 @@ TEST(Plan, NamesWhatIsWrongBeforeAnythingRuns) {
   says("lab.seeds = [1]\nmetrics.primary = [\"lss\"]\ndecision.metric = \"lss\"\n" + std::string(kArms), "did you mean loss");
   says("lab.seeds = [1]\nmetrics.primary = [\"loss\", \"blimp.acc\"]\n" + std::string(kArms), "metrics.tasks_data");
   says("lab.seeds = [1]\n[arms.a]\n[arms.b]\nbudget.steps = 4\n", "cannot be matched");
+  says("lab.seeds = [1]\n[arms.a]\n[arms.b]\ndata.loss_after = [\".\"]\n", "scored on different tokens");
+  EXPECT_EQ(problem("lab.seeds = [1]\ndata.loss_after = [\".\"]\n" + std::string(kArms)), "");
   says("lab.seeds = [1]\nlab.match = \"seconds\"\n" + std::string(kArms), "budget in seconds");
   says("lab.seeds = [1]\nlab.match = \"unique_tokens\"\n" + std::string(kArms), "needs data.unique_tokens");
   says("lab.seeds = [1]\nlab.reference = \"c\"\n" + std::string(kArms), "which is no arm");

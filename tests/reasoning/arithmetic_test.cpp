@@ -1,7 +1,7 @@
 #include "entrain/base/error.h"
 #include "entrain/reasoning/makers.h"
 #include "entrain/reasoning/numbers.h"
-#include "tests/reasoning/family_properties.h"
+#include "family_properties.h"
 
 namespace entrain::reasoning {
 namespace {

@@ -1,4 +1,4 @@
-#include "reasoning/family_properties.h"
+#include "family_properties.h"
 
 #include <array>
 

@@ -1,4 +1,4 @@
-#include "reasoning/family_properties.h"
+#include "family_properties.h"
 
 namespace entrain::reasoning {
 namespace {

@@ -1,4 +1,4 @@
-#include "reasoning/family_properties.h"
+#include "family_properties.h"
 
 namespace entrain::reasoning {
 namespace {
@@ -27,6 +27,19 @@ TEST(Order, SolvesByHand) {
 TEST(Order, RejectsOtherTextsAndContradictions) {
   for (const std::string text : {"", "a < b", "a < b ? a", "a ≡ b ? a < b", "a < b ; b < a ? a < b", "a < b ; b ≤ a ? a < b"}) {
     expect_rejected(family("order"), text);
+  }
+}
+
+TEST(Order, AskedNamesNeverStandInOneComparisonOfALongChain) {
+  for (uint64_t i = 0; i < 100; ++i) {
+    RandomStream random = stream(3, "near", i);
+    for (const Item& item : family("order").draw(random, {.depth = 2 + static_cast<int64_t>(i % 11)})) {
+      const auto halves = split_at(item.symbolic, "?");
+      const std::string asked = sorted_symbols(split_symbols(halves[1])[0] + " " + split_symbols(halves[1])[2]);
+      for (const std::string& statement : split_at(halves[0], ";")) {
+        EXPECT_NE(sorted_symbols(split_symbols(statement)[0] + " " + split_symbols(statement)[2]), asked) << item.symbolic;
+      }
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 #include "entrain/base/error.h"
 #include "entrain/reasoning/makers.h"
-#include "tests/reasoning/family_properties.h"
+#include "family_properties.h"
 
 namespace entrain::reasoning {
 namespace {

@@ -3,7 +3,7 @@
 #include "entrain/base/error.h"
 #include "entrain/reasoning/makers.h"
 #include "entrain/reasoning/tool_question.h"
-#include "tests/reasoning/family_properties.h"
+#include "family_properties.h"
 
 namespace entrain::reasoning {
 namespace {

@@ -149,6 +149,9 @@ Answers ask(const Expert& expert, const text::Tokenizer& tokenizer, const Answer
     out.failure = "expert " + expert.name + " failed: " + failed.why;
   } catch (const Error& error) {
     out.failure = "expert " + expert.name + " failed: " + error.what();
+  } catch (const c10::Error& error) {  // of a tensor operation: tokens that the model does not have, memory that is spent
+    const std::string what = error.what_without_backtrace();
+    out.failure = "expert " + expert.name + " failed: " + what.substr(0, what.find('\n'));
   }
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return out;

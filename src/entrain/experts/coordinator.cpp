@@ -15,6 +15,8 @@
 namespace entrain::experts {
 namespace {
 
+constexpr double kTieBreak = 1e-9;  // least price at which the oracle prefers the cheaper of two right answers
+
 /// Costs of single answers in units of the dearest expert's mean: (N, n).
 Tensor unit_cost(const Sheet& sheet) { return sheet.cost / sheet.cost.mean(1).max(); }
 
@@ -218,7 +220,7 @@ Cascade Cascade::tune(const Sheet& sheet, double lambda) {
   for (int sweep = 0; sweep < 3; ++sweep) {  // coordinate search
     for (double& threshold : thresholds) {
       double kept = threshold;
-      for (const double candidate : {-1.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9, 1.2, 3.0}) {
+      for (const double candidate : {-1.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9, 1.2, 1.5, 1.8, 2.1, 2.4, 3.0}) {
         threshold = candidate;
         const double utility = Cascade(thresholds).route(sheet).utility(lambda);
         if (utility > best_utility) {
@@ -243,7 +245,10 @@ Routing at_random(const Sheet& sheet, uint64_t seed) {
   return from_choices(sheet, at::tensor(chosen), false);
 }
 
-Routing oracle(const Sheet& sheet, double lambda) { return route_by(sheet, sheet.correct.t(), lambda, false); }
+Routing oracle(const Sheet& sheet, double lambda) {
+  const Tensor value = (sheet.correct - std::max(lambda, kTieBreak) * unit_cost(sheet)).t() + usable_penalty(sheet);  // (n, N)
+  return from_choices(sheet, value.argmax(1), false);
+}
 
 Routing majority_vote(const Sheet& sheet) {
   Tensor votes = at::zeros({sheet.n(), static_cast<int64_t>(kAnswers)}, at::kDouble);
@@ -261,9 +266,13 @@ Routing blend(const Sheet& sheet, const std::vector<double>& weights) {
   ENTRAIN_CHECK(std::ssize(weights) == sheet.n_experts(), "weights of " + std::to_string(weights.size()) + " experts");
   Tensor mixture = at::zeros({sheet.n(), static_cast<int64_t>(kAnswers)}, at::kDouble), cost = at::zeros({sheet.n()}, at::kDouble);
   const Tensor unit = unit_cost(sheet);
-  for (const int64_t j : by_cost(sheet)) {
-    mixture = mixture + sheet.answers[static_cast<size_t>(j)].probabilities.to(at::kDouble) * weights[static_cast<size_t>(j)];
-    if (weights[static_cast<size_t>(j)] > 0) cost = cost + unit[j];
+  const std::vector<int64_t> order = by_cost(sheet);
+  const bool any = std::any_of(order.begin(), order.end(), [&](int64_t j) { return weights[static_cast<size_t>(j)] > 0; });
+  for (const int64_t j : order) {
+    const double weight = any ? weights[static_cast<size_t>(j)] : 1.0;
+    if (weight <= 0) continue;
+    mixture = mixture + sheet.answers[static_cast<size_t>(j)].probabilities.to(at::kDouble) * weight;
+    cost = cost + unit[j];
   }
   return from_answers(sheet, mixture.argmax(1), cost);
 }

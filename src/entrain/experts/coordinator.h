@@ -73,11 +73,12 @@ class Cascade {
 
 Routing always(const Sheet& sheet, int64_t expert);
 Routing at_random(const Sheet& sheet, uint64_t seed);
-/// The best choice there is: right and cheap where any expert is right.
+/// The best choice there is, knowing what every single answer is worth and costs: an upper bound of the utility of every selection; ties go to the cheaper.
 Routing oracle(const Sheet& sheet, double lambda);
 /// The most frequent answer of all experts; ties by summed probability.
 Routing majority_vote(const Sheet& sheet);
-/// Averages of the answers' distributions. weights: (N), not negative; failed experts drop out and the others' are scaled up.
+/// Averages of the answers' distributions. weights: (N), not negative; failed experts drop out and the others' are scaled up; alike where none
+/// of the others has any.
 Routing blend(const Sheet& sheet, const std::vector<double>& weights);
 /// Mixture weights that make the true answers likeliest, by expectation maximisation.
 std::vector<double> learn_blend(const Sheet& sheet);

@@ -9,6 +9,7 @@ namespace {
 
 constexpr int kIterations = 25;
 constexpr double kConverged = 1e-8;
+constexpr double kSmallest = 1e-9, kConstant = 1e-10;  // standard deviations below, absolute or as a share of the mean, are none
 
 struct Standardised {
   Tensor design;       // (n, C + 1), the last column is 1
@@ -22,7 +23,8 @@ Standardised standardise(const Tensor& features) {
   out.mean = x.mean(0);
   const Tensor centred = x - out.mean;
   const Tensor sd = centred.square().mean(0).sqrt();
-  out.scale = at::where(sd > 1e-9, sd.reciprocal(), at::zeros_like(sd));
+  const Tensor rounding = (out.mean.abs() * kConstant).clamp_min(kSmallest);  // a column that never changes may still miss its mean
+  out.scale = at::where(sd > rounding, sd.reciprocal(), at::zeros_like(sd));
   out.design = at::cat({centred * out.scale, at::ones({x.size(0), 1}, at::kDouble)}, 1);
   return out;
 }

@@ -42,7 +42,11 @@ Pool open_pool(std::span<const ExpertSource> sources) {
     try {
       const fs::path folder = train::resolve_model_folder(source.folder);
       own = text::Tokenizer::load(folder / "tokenizer.json");
-      experts.push_back({source.name, model::load_model(folder), source.style});
+      model::Transformer model = model::load_model(folder);
+      if (model.config().vocab_size < own->vocab_size()) {
+        throw Error(ErrorKind::kData, folder.string() + " knows " + std::to_string(model.config().vocab_size) + " of its tokenizer's " + std::to_string(own->vocab_size()) + " tokens", "restore the folder");
+      }
+      experts.push_back({source.name, std::move(model), source.style});
     } catch (const Error& error) {
       absent.push_back("expert " + source.name + " is left out: " + error.what());
       continue;

@@ -1,8 +1,9 @@
 #include "entrain/experts/recipe.h"
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 #include <numeric>
-#include <set>
 
 #include "entrain/base/error.h"
 #include "entrain/experts/pool.h"
@@ -14,7 +15,9 @@ namespace {
 bool is_skill(const std::string& family) { return family == kKeysSkill || family == kSumsSkill; }
 
 void check_families(const std::vector<std::string>& families, const std::string& key, std::vector<std::string>& problems) {
-  for (const std::string& name : families) {
+  for (auto it = families.begin(); it != families.end(); ++it) {
+    const std::string& name = *it;
+    if (std::find(families.begin(), it, name) != it) problems.push_back(key + " names " + name + " twice");
     if (is_skill(name)) continue;
     try {
       reasoning::family(name);
@@ -22,6 +25,20 @@ void check_families(const std::vector<std::string>& families, const std::string&
       problems.push_back(key + ": " + error.what());
     }
   }
+}
+
+/// The single problems that an error about a recipe lists.
+std::vector<std::string> listed(const Error& error) {
+  const std::string text = error.what(), bullet = "\n  - ", one = "the recipe has a problem: ";
+  size_t at = text.find(bullet);
+  if (at == std::string::npos) return {text.starts_with(one) ? text.substr(one.size()) : text};
+  std::vector<std::string> problems;
+  while (at != std::string::npos) {
+    const size_t begin = at + bullet.size();
+    at = text.find(bullet, begin);
+    problems.push_back(text.substr(begin, at == std::string::npos ? at : at - begin));
+  }
+  return problems;
 }
 
 }  // namespace
@@ -56,33 +73,31 @@ PoolRecipe PoolRecipe::from(config::Document document) {
   PoolRecipe recipe;
   std::vector<std::string> problems;
   std::string source_of_experts;
+  config::Document head;
   for (auto& [name, table] : document.take_tables("experts")) {
     source_of_experts += "\n[experts." + name + "]\n" + table.to_toml_without({});
     ExpertConfig expert;
     expert.name = name;
-    config::Document own;
     for (const auto& [key, entry] : table.entries()) {
       if (key.find('.') == std::string::npos) {
-        own.set("experts." + name + "." + key, entry.value);
+        head.set("experts." + name + "." + key, entry.value);
       } else {
         expert.overrides.set(key, entry.value);
       }
     }
-    config::Binder binder;
-    expert.bind(binder);
-    binder.read(own);
     recipe.experts.push_back(std::move(expert));
   }
   recipe.source = document.to_toml_without({}) + source_of_experts;
-  config::Document head;
-  for (const char* section : {"pool", "observation"}) {
-    const config::Document taken = document.take_section(section);
-    for (const auto& [key, entry] : taken.entries()) head.set(key, entry.value);
-  }
+  for (const char* section : {"pool", "observation"}) head.merge(document.take_section(section));
   config::Binder binder;
   recipe.pool.bind(binder);
   recipe.observation.bind(binder);
-  binder.read(head);
+  for (ExpertConfig& expert : recipe.experts) expert.bind(binder);
+  try {
+    binder.read(head);
+  } catch (const Error& error) {
+    problems = listed(error);
+  }
   recipe.training = std::move(document);
 
   const PoolConfig& pool = recipe.pool;
@@ -90,20 +105,38 @@ PoolRecipe PoolRecipe::from(config::Document document) {
   if (n_experts < 2 || n_experts > kMaxExperts) problems.push_back("a pool has 2 to " + std::to_string(kMaxExperts) + " tables [experts.NAME], this one " + std::to_string(n_experts));
   if (pool.families.empty()) problems.push_back("pool.families is empty: name task families (entrain experts tasks lists them)");
   check_families(pool.families, "pool.families", problems);
+  if (pool.families == std::vector<std::string>{"tools"} && recipe.observation.steps > 0) problems.push_back("observation cannot learn from tools alone, whose questions have no single answer: add a family, or set observation.steps = 0");
+  const bool relays = std::find(pool.families.begin(), pool.families.end(), "relay") != pool.families.end();
+  if (relays && recipe.observation.steps > 0 && std::any_of(pool.families.begin(), pool.families.end(), [](const std::string& f) { return f != "relay" && f != "tools"; })) {
+    problems.push_back("observation cannot learn relay, where experts see different parts of a question, together with other families: give it a pool of its own, or set observation.steps = 0");
+  }
   if (std::ssize(pool.shares) != n_experts) problems.push_back("pool.shares has " + std::to_string(pool.shares.size()) + " values for " + std::to_string(n_experts) + " experts");
   const double sum = std::accumulate(pool.shares.begin(), pool.shares.end(), 0.0);
-  if (std::abs(sum - 1) > 1e-6 || std::any_of(pool.shares.begin(), pool.shares.end(), [](double s) { return s < 0; })) problems.push_back("pool.shares must not be negative and must sum to 1");
+  if (!(std::abs(sum - 1) <= 1e-6) || std::any_of(pool.shares.begin(), pool.shares.end(), [](double s) { return s < 0; })) problems.push_back("pool.shares must not be negative and must sum to 1");
   for (const std::string& problem : recipe.observation.problems(n_experts)) problems.push_back(problem);
+  // What is wrong with the shared training recipe is wrong for every expert, and said once.
+  std::map<std::string, std::vector<std::string>> untrainable;
+  int64_t n_trained = 0;
   for (size_t e = 0; e < recipe.experts.size(); ++e) {
     const ExpertConfig& expert = recipe.experts[e];
     check_families(expert.families, "experts." + expert.name + ".families", problems);
     if (expert.answers == "scratchpad" && expert.scratchpad == 0 && expert.model.empty()) problems.push_back("experts." + expert.name + " answers with a scratchpad but never learns one: raise its key scratchpad");
-    if (expert.name.find_first_of("/ .") != std::string::npos) problems.push_back("experts." + expert.name + ": a name has no spaces, dots or slashes");
+    if (expert.name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != std::string::npos) {
+      problems.push_back("experts." + expert.name + ": a name is made of letters, digits, _ and -");
+    }
     if (!expert.model.empty()) continue;
+    ++n_trained;
     try {
       recipe.expert_recipe(e, 1, "data");
     } catch (const Error& error) {
-      problems.push_back("experts." + expert.name + ": " + error.what());
+      for (const std::string& problem : listed(error)) untrainable[problem].push_back(expert.name);
+    }
+  }
+  for (const auto& [problem, names] : untrainable) {
+    if (std::ssize(names) == n_trained) {
+      problems.push_back(problem);
+    } else {
+      for (const std::string& name : names) problems.push_back("experts." + name + ": " + problem);
     }
   }
   if (problems.empty()) return recipe;

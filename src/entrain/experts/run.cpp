@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "entrain/base/error.h"
 #include "entrain/base/format.h"
@@ -25,6 +26,19 @@ std::vector<ExpertSource> sources_of(const PoolRecipe& recipe, const fs::path& f
     sources.push_back({expert.name, expert.model.empty() ? expert_folder(folder, expert.name) : fs::path(expert.model), expert.style()});
   }
   return sources;
+}
+
+/// The recipe's shares of the experts that are there, summing to 1 again.
+std::vector<double> shares_of(const PoolRecipe& recipe, const Pool& pool) {
+  std::vector<double> shares;
+  for (const Expert& expert : pool.experts) {
+    const auto found = std::find_if(recipe.experts.begin(), recipe.experts.end(), [&](const ExpertConfig& config) { return config.name == expert.name; });
+    shares.push_back(recipe.pool.shares[static_cast<size_t>(found - recipe.experts.begin())]);
+  }
+  if (shares.size() == recipe.experts.size()) return shares;
+  const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
+  for (double& share : shares) share = sum > 0 ? share / sum : 1.0 / static_cast<double>(shares.size());
+  return shares;
 }
 
 /// False where it was asked to stop.
@@ -136,7 +150,9 @@ bool train_run(const PoolRecipe& recipe, const fs::path& dir, int64_t run, const
   }
   Pool pool = open_pool(sources_of(recipe, folder));
   for (const std::string& why : pool.absent) say(why);
-  nlohmann::json result = {{"format", 1}, {"run", run}, {"seed", seed}, {"absent", pool.absent}, {"shares", recipe.pool.shares}};
+  PoolConfig config = recipe.pool;
+  config.shares = shares_of(recipe, pool);
+  nlohmann::json result = {{"format", 1}, {"run", run}, {"seed", seed}, {"absent", pool.absent}, {"shares", config.shares}};
   for (const Expert& expert : pool.experts) result["names"].push_back(expert.name);
 
   const bool is_plain = !asked_families(recipe.pool).empty() && recipe.pool.families != std::vector<std::string>{"relay"};
@@ -147,6 +163,7 @@ bool train_run(const PoolRecipe& recipe, const fs::path& dir, int64_t run, const
     sheets.tune = ask_split(pool, recipe.pool, reasoning::Split::kTune, recipe.pool.tune_items, seed);
     sheets.test = ask_split(pool, recipe.pool, reasoning::Split::kTest, recipe.pool.test_items, 0);
     sheets.test_other = other_surface(pool, sheets.test);
+    agree_on_failures(std::vector<Sheet*>{&sheets.awareness, &sheets.tune, &sheets.test, &sheets.test_other});
     for (const std::string& failure : sheets.test.failures()) say(failure);
     std::vector<AwarenessHeads> heads(pool.experts.size());
     model::NamedTensors tensors = Coordinator::fit(sheets.awareness).state();
@@ -160,13 +177,20 @@ bool train_run(const PoolRecipe& recipe, const fs::path& dir, int64_t run, const
     say("judging");
     result["failures"] = sheets.test.failures();
     result["experts"] = judge_experts(pool, sheets);
-    result["routing"] = judge_routing(sheets, recipe.pool, seed);
+    result["routing"] = judge_routing(sheets, config, seed);
     result["awareness"] = judge_awareness(sheets, heads, seed);
     result["disagreement"] = judge_disagreement(sheets);
-    result["allocation"] = judge_allocation(sheets, recipe.pool, seed);
+    result["allocation"] = pool.absent.empty() ? judge_allocation(sheets, config, seed) : nlohmann::json{{"left_out", "experts are absent: shares would be of another pool"}};
     if (observer.stop_requested && observer.stop_requested()) return false;
   }
-  if (recipe.observation.steps > 0) {
+  const std::vector<std::string> why_none = [&] {
+    std::vector<std::string> found = recipe.observation.problems(std::ssize(pool.experts));
+    for (const auto& failure : result.value("failures", nlohmann::json::array())) found.push_back(failure.get<std::string>());
+    return found;
+  }();
+  if (recipe.observation.steps > 0 && !why_none.empty()) {
+    say("no observation: " + why_none.front());
+  } else if (recipe.observation.steps > 0) {
     const auto items = draw_items(recipe.pool, asked_families(recipe.pool), std::min<int64_t>(recipe.pool.train_items, 20000), reasoning::Split::kTrain, seed + 1000);
     const std::vector<Example> examples = make_examples(pool, items, recipe.pool.english);
     Entangled entangled(pool, recipe.observation, seed);
@@ -204,16 +228,17 @@ OpenRun open_run(const fs::path& dir, int64_t run) {
   if (!fs::exists(file)) throw Error(ErrorKind::kUsage, folder.string() + " has no heads and no coordinator", "train the pool: entrain experts train POOL.toml --out " + dir.string());
   Pool pool = open_pool(sources_of(recipe, folder));
   const auto tensors = model::read_safetensors(file);
-  std::vector<AwarenessHeads> heads;
-  for (const Expert& expert : pool.experts) heads.push_back(AwarenessHeads::from(tensors, expert.name + "."));
   std::vector<double> cost;
   for (const auto& [name, tensor] : tensors) {
     if (name == "relative_cost") cost = to_doubles(tensor);
   }
-  if (cost.size() != recipe.experts.size() || cost.size() != pool.experts.size()) {
+  if (cost.size() != pool.experts.size()) {
     throw Error(ErrorKind::kData, "the coordinator in " + file.string() + " knows " + std::to_string(cost.size()) + " experts, the pool has " + std::to_string(pool.experts.size()) +
                                       (pool.absent.empty() ? "" : "; " + pool.absent.front()), "restore the expert, or train the pool without it");
   }
+  std::vector<AwarenessHeads> heads;
+  for (size_t e = 0; e < cost.size(); ++e) heads.push_back(cost[e] > 0 ? AwarenessHeads::from(tensors, pool.experts[e].name + ".") : AwarenessHeads{});
+  recipe.pool.shares = shares_of(recipe, pool);
   return {std::move(recipe), std::move(pool), Coordinator::from(tensors), std::move(heads), std::move(cost)};
 }
 

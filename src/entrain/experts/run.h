@@ -38,11 +38,11 @@ PoolRecipe read_recipe(const fs::path& dir);
 
 /// A run opened for questions.
 struct OpenRun {
-  PoolRecipe recipe;
+  PoolRecipe recipe;                   ///< shares are those of the pool's experts
   Pool pool;
   Coordinator coordinator;
-  std::vector<AwarenessHeads> heads;   ///< in the order of the pool's experts
-  std::vector<double> relative_cost;   ///< likewise; Sheet::relative_cost of the awareness split
+  std::vector<AwarenessHeads> heads;   ///< in the order of the pool's experts; without weights for one that failed in training
+  std::vector<double> relative_cost;   ///< likewise; Sheet::relative_cost of the awareness split, 0 for one that failed
 };
 
 /// Throws Error{kUsage} where the run is not trained.

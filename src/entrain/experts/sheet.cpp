@@ -11,6 +11,11 @@
 namespace entrain::experts {
 namespace {
 
+void check_usable(const Sheet& sheet) {
+  if (std::find(sheet.usable.begin(), sheet.usable.end(), true) != sheet.usable.end()) return;
+  throw Error(ErrorKind::kNumeric, "every expert of the pool failed; " + sheet.answers[0].failure, "train the experts with a lower learning rate");
+}
+
 Sheet fill(const Pool& pool, std::vector<Question> questions, const AskOptions& options) {
   Sheet sheet;
   sheet.questions = std::move(questions);
@@ -32,9 +37,7 @@ Sheet fill(const Pool& pool, std::vector<Question> questions, const AskOptions& 
     correct.push_back(sheet.usable.back() ? (answers.choice == sheet.truth).to(at::kDouble) : at::zeros({sheet.n()}, at::kDouble));
     cost.push_back(sheet.usable.back() ? at::tensor(answers.flops, at::kDouble) : at::zeros({sheet.n()}, at::kDouble));
   }
-  if (std::find(sheet.usable.begin(), sheet.usable.end(), true) == sheet.usable.end()) {
-    throw Error(ErrorKind::kNumeric, "every expert of the pool failed; " + sheet.answers[0].failure, "train the experts with a lower learning rate");
-  }
+  check_usable(sheet);
   sheet.correct = at::stack(correct);
   sheet.cost = at::stack(cost);
   return sheet;
@@ -89,6 +92,23 @@ Sheet other_surface(const Pool& pool, const Sheet& sheet, const AskOptions& opti
   std::vector<Question> questions = sheet.questions;
   for (Question& question : questions) question.in_english = !question.in_english;
   return fill(pool, std::move(questions), options);
+}
+
+void agree_on_failures(std::span<Sheet* const> sheets) {
+  for (int64_t j = 0; j < sheets[0]->n_experts(); ++j) {
+    const auto e = static_cast<size_t>(j);
+    const auto failed = std::find_if(sheets.begin(), sheets.end(), [&](const Sheet* sheet) { return !sheet->usable[e]; });
+    if (failed == sheets.end()) continue;
+    const std::string why = (*failed)->answers[e].failure;
+    for (Sheet* sheet : sheets) {
+      sheet->answers[e] = {};
+      sheet->answers[e].failure = why;
+      sheet->usable[e] = false;
+      sheet->correct[j].zero_();
+      sheet->cost[j].zero_();
+    }
+  }
+  check_usable(*sheets[0]);
 }
 
 std::vector<int64_t> strata(const Sheet& sheet) {

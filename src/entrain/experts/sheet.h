@@ -42,6 +42,9 @@ Sheet make_sheet(const Pool& pool, std::vector<reasoning::Item> items, double en
 /// Asks the same questions in their other surface.
 Sheet other_surface(const Pool& pool, const Sheet& sheet, const AskOptions& options = {});
 
+/// An expert that failed on one sheet counts as failed on all: what is fitted to one is used on the others. Throws Error{kNumeric} where none is left.
+void agree_on_failures(std::span<Sheet* const> sheets);
+
 /// Whether an item is asked in English when this share is.
 bool asked_in_english(const reasoning::Item& item, double share);
 

@@ -94,6 +94,7 @@ void check_budgets(const Plan& plan, std::vector<std::string>& problems) {
       problems.push_back("arm " + arm.name + " reads another subset of the text than " + plan.lab.reference + " (data.unique_tokens): use lab.match = \"unique_tokens\"");
     }
     if (arm.recipe.data.path != plan.reference().recipe.data.path) problems.push_back("arm " + arm.name + " reads another data.path than " + plan.lab.reference);
+    if (arm.recipe.data.loss_after != plan.reference().recipe.data.loss_after) problems.push_back("arm " + arm.name + " has another data.loss_after than " + plan.lab.reference + ": they would be scored on different tokens");
   }
   for (const double share : plan.lab.ladder) {
     if (!(share > 0 && share != 1.0)) problems.push_back("lab.ladder holds " + config::to_text(share) + ": give shares of the budget above 0, other than 1");

@@ -177,9 +177,12 @@ class Order : public Family {
       for (int second = 0; second < n; ++second) {
         if (first == second || !frame.degrees.alike(first, path.first) || !frame.degrees.alike(second, path.first)) continue;
         if (frame.answer(first, second) != kUncertain) continue;
+        // Names that stand in one comparison give themselves away where certain answers take many, so a path with no strict edge has to
+        // be long too.
+        const int weak = std::max(frame.distance(first, second), frame.distance(second, first));
+        if (weak > 0 && weak < std::min(depth, 3)) continue;
         open.emplace_back(first, second);
-        const bool weakly = frame.distance.reaches(first, second) || frame.distance.reaches(second, first);
-        if (weakly || first == path.first || second == path.second) near.push_back(open.back());
+        if (weak > 0 || first == path.first || second == path.second) near.push_back(open.back());
       }
     }
     if (open.empty()) return {};

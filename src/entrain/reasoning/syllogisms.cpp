@@ -277,12 +277,22 @@ class Builder {
            !both_no(roles, {roles.some.first, roles.some.second});
   }
 
+  // A term asked about stands in "Some" or "No" itself: a hint at the answer where the proof is long.
+  static bool touches(const Roles& roles) {
+    const auto in = [&](const std::pair<int, int>& pair) {
+      const auto is_asked = [&](int term) { return term == roles.asked.first || term == roles.asked.second; };
+      return is_asked(pair.first) || is_asked(pair.second);
+    };
+    return in(roles.some) || in(roles.no);
+  }
+
   // Roles whose answer is `wanted` by a proof of the right length, drawn along such a proof; nothing where this draw failed.
   std::optional<Roles> proof(std::string_view wanted) {
     Roles roles{random_pair(), random_pair(), random_pair()};
     if (wanted != kUncertain) {
       const int steps = asked_form_ == Form::kAll ? n_premises_ - 2 : n_premises_ - 1;
-      const int near = static_cast<int>(random_.next_below(static_cast<uint64_t>(steps) + 1));
+      const int margin = steps >= 2 ? 1 : 0;  // "All" at least between a term asked about and "Some" or "No"
+      const int near = static_cast<int>(draw_between(random_, margin, steps - margin));
       if (asked_form_ == Form::kAll && wanted == kTrue) {
         roles.asked.second = walk(roles.asked.first, n_premises_, true);
       } else if (asked_form_ == Form::kAll) {
@@ -295,7 +305,7 @@ class Builder {
       }
       if (std::min({roles.asked.first, roles.asked.second, roles.no.first, roles.no.second}) < 0) return {};
     }
-    if (!sound(roles) || answer(roles) != wanted) return {};
+    if (!sound(roles) || answer(roles) != wanted || (n_premises_ >= 4 && touches(roles))) return {};
     if (wanted != kUncertain && n_used(roles) != n_premises_) return {};
     return roles;
   }

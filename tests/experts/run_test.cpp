@@ -1,0 +1,243 @@
+#include "entrain/experts/run.h"
+
+#include <gtest/gtest.h>
+
+#include "../text/temporary_folder.h"
+#include "entrain/base/error.h"
+#include "entrain/experts/answering.h"
+#include "entrain/experts/predictions.h"
+#include "entrain/experts/summary.h"
+#include "small_run.h"
+
+namespace entrain::experts {
+namespace {
+
+using Json = nlohmann::json;
+using text::TemporaryFolder;
+
+std::string why(const std::function<void()>& action, ErrorKind kind) {
+  try {
+    action();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), kind);
+    return error.what() + std::string(" | ") + error.hint();
+  }
+  ADD_FAILURE() << "nothing is thrown";
+  return "";
+}
+
+Json result_of(const fs::path& dir, int64_t run = 1) { return Json::parse(read_file(dir / run_name(run) / "result.json")); }
+
+/// Stops when asked the n-th time, in training or between the parts.
+struct StopAfter : train::Observer {
+  explicit StopAfter(int64_t n) : left(n) {}
+  bool stop_requested() override { return left-- <= 0; }
+  int64_t left;
+};
+
+/// Trained once for all tests that only read it.
+class Run : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryFolder;
+    train_run(small_recipe(), folder_->path(), 1, {});
+  }
+  static void TearDownTestSuite() {
+    delete folder_;
+    folder_ = nullptr;
+  }
+  static const fs::path& dir() { return folder_->path(); }
+  /// A copy that may be damaged.
+  static void copy_to(const TemporaryFolder& other) { fs::copy(dir(), other.path(), fs::copy_options::recursive); }
+
+ private:
+  inline static TemporaryFolder* folder_ = nullptr;
+};
+
+TEST_F(Run, WritesAllItsParts) {
+  for (const char* file : {"pool.toml", "tokenizer.json", "run-01/heads.safetensors", "run-01/observation.safetensors", "run-01/result.json"}) EXPECT_TRUE(fs::exists(dir() / file)) << file;
+  const Json result = result_of(dir());
+  EXPECT_EQ(result["names"], (Json{"quick", "balanced", "able"}));
+  EXPECT_EQ(result["experts"].size(), 3U);
+  for (const char* part : {"routing", "awareness", "disagreement", "allocation", "observation"}) EXPECT_TRUE(result.contains(part)) << part;
+  EXPECT_EQ(result["disagreement"]["family"].get<std::string>().size(), 60U);
+  EXPECT_LT(fs::file_size(dir() / "run-01/result.json"), 1u << 20) << "small enough to keep";
+  EXPECT_NO_THROW(summarise({result}, Mode::kSelect).to_markdown());
+  EXPECT_NO_THROW(summarise({result}, Mode::kBlend).to_json());
+  EXPECT_NO_THROW(decide({result, result, result}).to_markdown());
+}
+
+TEST_F(Run, GivesTheSameResultAgain) {
+  const TemporaryFolder again;
+  ASSERT_TRUE(train_run(small_recipe(), again.path(), 1, {}));
+  EXPECT_EQ(without_clock(result_of(again.path())), without_clock(result_of(dir())));
+}
+
+TEST_F(Run, GoesOnWhereItWasStopped) {
+  const TemporaryFolder stopped;
+  int64_t n_calls = 0;
+  bool finished = false;
+  for (int64_t n : {3, 2, 5}) {  // in the first expert, in the first again, in the second
+    StopAfter training(n);
+    RunObserver observer;
+    observer.training = &training;
+    observer.stop_requested = [&] { return false; };
+    EXPECT_FALSE(train_run(small_recipe(), stopped.path(), 1, observer));
+    EXPECT_FALSE(fs::exists(stopped / "run-01/result.json"));
+  }
+  while (!finished && n_calls < 10) {  // then in the judging and in the observation, later each time
+    RunObserver observer;
+    int64_t left = n_calls++;
+    observer.stop_requested = [&] { return left-- <= 0; };
+    finished = train_run(small_recipe(), stopped.path(), 1, observer);
+  }
+  EXPECT_TRUE(finished);
+  EXPECT_GT(n_calls, 2);
+  EXPECT_EQ(without_clock(result_of(stopped.path())), without_clock(result_of(dir())));
+}
+
+TEST_F(Run, IsNotMadeAgain) {
+  const auto written = fs::last_write_time(dir() / "run-01/result.json");
+  RunObserver observer;
+  observer.say = [](const std::string& text) { ADD_FAILURE() << text; };
+  EXPECT_TRUE(train_run(small_recipe(), dir(), 1, observer));
+  EXPECT_EQ(fs::last_write_time(dir() / "run-01/result.json"), written);
+}
+
+TEST_F(Run, RefusesAnotherPoolInItsFolder) {
+  const std::string text = why([] { train_run(small_recipe(small_pool("[\"chains\"]")), dir(), 1, {}); }, ErrorKind::kUsage);
+  EXPECT_NE(text.find("holds another pool"), std::string::npos) << text;
+  EXPECT_NE(text.find("pool.toml"), std::string::npos) << text;
+  EXPECT_EQ(read_recipe(dir()).source, small_recipe().source);
+}
+
+TEST_F(Run, OpensAndAnswers) {
+  const OpenRun run = open_run(dir(), 1);
+  ASSERT_EQ(run.pool.experts.size(), 3U);
+  EXPECT_EQ(run.heads.size(), 3U);
+  EXPECT_EQ(*std::max_element(run.relative_cost.begin(), run.relative_cost.end()), 1);
+  EXPECT_EQ(run.pool.experts[2].style, reasoning::Style::kScratchpad);
+  // What it says of the test questions is what the judgement was made from.
+  const Sheet test = ask_split(run.pool, run.recipe.pool, reasoning::Split::kTest, 60, 0);
+  const Json result = result_of(dir());
+  for (int64_t j = 0; j < 3; ++j) EXPECT_EQ(test.correct[j].mean().item<double>(), result["experts"][static_cast<size_t>(j)]["accuracy"].get<double>());
+  EXPECT_EQ(run.coordinator.route(test, run.recipe.pool.lambda).accuracy(), result["routing"]["routing_accuracy"].get<double>());
+  const Routing routed = run.coordinator.route(test, 0.3);
+  for (size_t q = 0; q < 5; ++q) {
+    const PoolAnswer given = answer(run, test.questions[q].prompt(), 0.3, false);
+    EXPECT_TRUE(given.answered_by != routed.chosen[q] || given.answer == reasoning::kAnswers[static_cast<size_t>(routed.answer[static_cast<int64_t>(q)].item<int64_t>())]);
+  }
+}
+
+TEST_F(Run, OpensItsObservation) {
+  OpenRun run = open_run(dir(), 1);
+  const std::optional<Entangled> entangled = open_observation(run, dir(), 1);
+  ASSERT_TRUE(entangled.has_value());
+  double magnitude = 0;
+  for (const Tensor& weight : entangled->observation().parameters().stored()) magnitude += weight.abs().sum().item<double>();
+  EXPECT_GT(magnitude, 0);
+  EXPECT_FALSE(open_observation(run, dir(), 2).has_value());
+}
+
+TEST_F(Run, SaysWhenAnExpertIsGone) {
+  const TemporaryFolder copy;
+  copy_to(copy);
+  fs::remove_all(copy / "run-01/experts/balanced");
+  const std::string text = why([&] { open_run(copy.path(), 1); }, ErrorKind::kData);
+  EXPECT_NE(text.find("knows 3 experts, the pool has 2"), std::string::npos) << text;
+  EXPECT_NE(text.find("expert balanced is left out"), std::string::npos) << text;
+}
+
+TEST_F(Run, SaysWhatIsMissing) {
+  const TemporaryFolder other;
+  EXPECT_NE(why([&] { open_run(other.path(), 1); }, ErrorKind::kUsage).find("holds no pool"), std::string::npos);
+  EXPECT_NE(why([&] { open_run(dir(), 7); }, ErrorKind::kUsage).find("run-07"), std::string::npos);
+  EXPECT_NE(why([&] { read_results(other.path()); }, ErrorKind::kData).find("no finished run"), std::string::npos);
+  EXPECT_NE(why([&] { read_results(other / "nowhere"); }, ErrorKind::kData).find("nowhere"), std::string::npos);
+  text::write_plain(other / "run-01/result.json", "{\"format\": 1, ");
+  EXPECT_NE(why([&] { read_results(other.path()); }, ErrorKind::kData).find("no result of a pool"), std::string::npos);
+  text::write_plain(other / "run-01/result.json", "{\"format\": \"one\"}");
+  EXPECT_NE(why([&] { read_results(other.path()); }, ErrorKind::kData).find("no result of a pool"), std::string::npos);
+  EXPECT_EQ(read_results(dir()).size(), 1U);
+}
+
+TEST_F(Run, RefusesDamagedHeadsAndObservations) {
+  const TemporaryFolder copy;
+  copy_to(copy);
+  const fs::path observation = copy / "run-01/observation.safetensors", heads = copy / "run-01/heads.safetensors";
+  OpenRun run = open_run(copy.path(), 1);
+  fs::copy_file(heads, observation, fs::copy_options::overwrite_existing);
+  EXPECT_NE(why([&] { open_observation(run, copy.path(), 1); }, ErrorKind::kData).find("does not fit the pool"), std::string::npos);
+  fs::resize_file(heads, 100);
+  why([&] { open_run(copy.path(), 1); }, ErrorKind::kData);
+}
+
+// A ready model that is not there, and one whose weights are not numbers: the others are trained, judged and asked.
+TEST_F(Run, GoesOnWithoutReadyModelsThatDoNotWork) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "pool");
+  fs::copy_file(dir() / "tokenizer.json", folder / "pool/tokenizer.json");
+  const text::Tokenizer tokenizer = text::Tokenizer::load(dir() / "tokenizer.json");
+  const model::Transformer broken(text_config(tokenizer), 1);
+  spoil(broken);
+  save_folder(broken, tokenizer, folder / "broken");
+  std::string toml = small_pool();
+  toml.replace(toml.find("depth = 2"), 0, "shares = [0.4, 0.3, 0.1, 0.2]\n");
+  toml.replace(toml.find("[model]"), 0, "[experts.broken]\nmodel = \"" + (folder / "broken").string() + "\"\n");
+  const std::string four = toml;
+  std::vector<std::string> said;
+  RunObserver observer;
+  observer.say = [&](const std::string& text) { said.push_back(text); };
+  ASSERT_TRUE(train_run(small_recipe(four), folder / "pool", 1, observer));
+  Json result = result_of(folder / "pool");
+  EXPECT_EQ(result["names"].size(), 4U);
+  ASSERT_EQ(result["failures"].size(), 1U);
+  EXPECT_FALSE(result.contains("observation"));
+  EXPECT_TRUE(std::any_of(said.begin(), said.end(), [](const std::string& text) { return text.find("no observation: expert broken failed") != std::string::npos; }));
+  const OpenRun run = open_run(folder / "pool", 1);
+  const PoolAnswer given = answer(run, "a = b", 0.1, false), blended = answer(run, "a = b", 0.1, true);
+  EXPECT_NE(given.answered_by, 3);
+  EXPECT_EQ(blended.answered_by, -1);
+  EXPECT_NE(given.experts[3].failure.find("failed in training"), std::string::npos);
+
+  const fs::path gone = folder / "gone";
+  std::string absent = four;
+  absent.replace(absent.find((folder / "broken").string()), (folder / "broken").string().size(), gone.string());
+  fs::create_directories(folder / "other");
+  fs::copy_file(dir() / "tokenizer.json", folder / "other/tokenizer.json");
+  ASSERT_TRUE(train_run(small_recipe(absent), folder / "other", 1, {}));
+  result = result_of(folder / "other");
+  EXPECT_EQ(result["names"].size(), 3U);
+  EXPECT_EQ(result["absent"].size(), 1U);
+  EXPECT_NEAR(result["shares"][0].get<double>(), 0.5, 1e-12) << "0.4 of the 0.8 that are left";
+  EXPECT_TRUE(result.contains("observation"));
+  EXPECT_TRUE(result["allocation"].contains("left_out"));
+  const OpenRun three = open_run(folder / "other", 1);
+  EXPECT_EQ(three.recipe.pool.shares.size(), 3U);
+  EXPECT_NO_THROW(answer(three, "a = b", 0.1, true));
+}
+
+TEST_F(Run, TrainsRelayAloneAndToolsWithoutObservation) {
+  const TemporaryFolder folder;
+  ASSERT_TRUE(train_run(small_recipe(small_pool("[\"relay\"]")), folder / "relay", 1, {}));
+  EXPECT_TRUE(result_of(folder / "relay").contains("observation"));
+  ASSERT_TRUE(train_run(small_recipe(small_pool("[\"tools\"]", 0)), folder / "tools", 1, {}));
+  EXPECT_FALSE(result_of(folder / "tools").contains("routing"));
+}
+
+TEST_F(Run, TestsEveryRunOnTheSameQuestions) {
+  const PoolConfig config = small_recipe().pool;
+  const Pool pool = open_run(dir(), 1).pool;
+  const auto prompts = [](const Sheet& sheet) {
+    std::vector<std::string> out;
+    for (const Question& question : sheet.questions) out.push_back(question.prompt());
+    return out;
+  };
+  EXPECT_EQ(prompts(ask_split(pool, config, reasoning::Split::kTest, 20, 0)), prompts(ask_split(pool, config, reasoning::Split::kTest, 20, 0)));
+  EXPECT_NE(prompts(ask_split(pool, config, reasoning::Split::kAwareness, 20, 1)), prompts(ask_split(pool, config, reasoning::Split::kAwareness, 20, 2)));
+  EXPECT_EQ(run_name(1), "run-01");
+  EXPECT_EQ(run_name(123), "run-123");
+}
+
+}  // namespace
+}  // namespace entrain::experts
