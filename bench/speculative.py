@@ -79,7 +79,10 @@ def main():
                     empty[with_draft].append(generate(arguments, prompt, 0, temperature, i, with_draft)[0])
                 for way in ways:
                     rounds[way].append(generate(arguments, prompt, arguments.tokens, temperature, i, way))
-            speeds = {way: [tokens / (seconds - statistics.median(empty[min(way, 1)])) for seconds, tokens, _, _ in rounds[way]] for way in ways}
+            loading = {way: statistics.median(empty[min(way, 1)]) for way in ways}
+            if any(one[0] < 1.5 * loading[way] for way in ways for one in rounds[way]):
+                raise SystemExit("writing takes hardly longer than loading, so the difference says little: raise --tokens")
+            speeds = {way: [tokens / (seconds - loading[way]) for seconds, tokens, _, _ in rounds[way]] for way in ways}
             for way in arguments.draft_tokens:
                 ratios = [ours / plain for ours, plain in zip(speeds[way], speeds[0])]
                 accepted = sum(one[3] for one in rounds[way]) / max(sum(one[2] for one in rounds[way]), 1)

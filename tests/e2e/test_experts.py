@@ -12,13 +12,13 @@ from program import ENTRAIN, check_error, entrain, leftovers
 USAGE, DATA = 2, 3
 
 POOL = {
-    "pool": {"families": ["chains", "boolean", "tools"], "depth": 2, "train_items": 90, "awareness_items": 80, "tune_items": 40, "test_items": 80, "vocab_size": 500, "lambda": 0.1},
+    "pool": {"families": ["chains", "boolean", "tools"], "depth": 2, "train_items": 90, "awareness_items": 80, "tune_items": 40, "test_items": 80, "vocab_size": 640, "lambda": 0.1},
     "experts.quick": {"model.layers": 1},
     "experts.balanced": {"scratchpad": 0.3, "model.layers": 2},
     "experts.able": {"scratchpad": 0.7, "answers": "scratchpad", "model.layers": 2, "model.mlp_width": 48},
     "model": {"width": 16, "heads": 2, "mlp_width": 24, "context": 64},
     "train": {"rows": 2}, "budget": {"steps": 6}, "evaluation": {"every": 0, "tokens": 256}, "checkpoint": {"every": 0, "keep": 1},
-    "observation": {"rounds": 2, "width": 8, "heads": 2, "mlp_width": 8, "rows": 4, "steps": 4},
+    "observation": {"rounds": 1, "width": 8, "heads": 2, "mlp_width": 8, "rows": 4, "steps": 4},
 }
 
 
@@ -143,16 +143,19 @@ def test_three_runs_are_decided(trained, tmp_path):
 def test_kill_and_go_on(trained, tmp_path):
     recipe, whole = trained
     out = tmp_path / "out"
+    command = ("experts", "train", recipe, "--out", out, "--set", "observation.steps=0")
     marks = ("run-01/data/balanced/data.json", "run-01/experts/able/config.toml", "run-01/heads.safetensors")
     for mark in marks:
-        process = subprocess.Popen([ENTRAIN, "experts", "train", recipe, "--out", out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([ENTRAIN, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and not (out / mark).exists():
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert (out / mark).exists()
-    entrain("experts", "train", recipe, "--out", out)
-    assert result(out) == result(whole)
+    entrain(*command)
+    unbroken = result(whole)
+    assert {"controls", "self_knowledge", "causal_depth"} <= unbroken.pop("observation").keys()
+    assert result(out) == unbroken
 
 
 def test_training_again_does_nothing(trained):

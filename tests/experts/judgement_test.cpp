@@ -53,12 +53,12 @@ TEST(Judgement, TellsWhatEveryWayOfChoosingBrings) {
   for (int64_t j = 0; j < 3; ++j) {
     const Json& alone = methods["always expert " + std::to_string(j)];
     EXPECT_EQ(alone["accuracy"].get<double>(), sheets.test.correct[j].mean().item<double>());
-    EXPECT_NEAR(alone["cost"].get<double>(), std::vector<double>{0.1, 0.4, 1}[static_cast<size_t>(j)], 1e-12);
+    EXPECT_NEAR(alone["cost"].get<double>(), (std::vector<double>{0.1, 0.4, 1}[static_cast<size_t>(j)]), 1e-12);
   }
   EXPECT_EQ(methods["best single (most right)"]["accuracy"], methods["always expert 1"]["accuracy"]);
   EXPECT_GT(methods["coordinator"]["accuracy"].get<double>(), methods["fixed rule, tuned"]["accuracy"].get<double>() + 0.05);
   EXPECT_EQ(methods["oracle"]["accuracy"].get<double>(), std::get<0>(sheets.test.correct.max(0)).mean().item<double>());
-  EXPECT_EQ(methods.size(), 3U + 12);
+  EXPECT_EQ(methods.size(), 3U + 13);
   for (const auto& [name, one] : methods.items()) {
     EXPECT_LE(one["accuracy"].get<double>(), methods["oracle"]["accuracy"].get<double>()) << name;
     if (!one.contains("shares")) continue;
@@ -149,6 +149,17 @@ TEST(Judgement, GoesOnWithoutAnExpertThatFailed) {
   }
 }
 
+TEST(Judgement, LeavesAllocationOutWhereAllAreRightOnTheSameQuestions) {
+  const auto same = [](int64_t n, uint64_t seed) {
+    return planted_sheet(normal_features(n, 3, seed), {1, 4, 10}, [](int64_t q, size_t) { return q % 3 == 0; }, seed);
+  };
+  const Json json = judge_allocation({same(200, 1), same(100, 2), same(200, 3), same(200, 4)}, config_of(), 1);
+  EXPECT_TRUE(json.contains("left_out") || json.contains("headline")) << json.dump();
+  const auto all_right = [](int64_t n, uint64_t seed) { return planted_sheet(normal_features(n, 3, seed), {1, 4, 10}, [](int64_t, size_t) { return true; }, seed); };
+  const Json none = judge_allocation({all_right(200, 1), all_right(100, 2), all_right(200, 3), all_right(200, 4)}, config_of(), 1);
+  EXPECT_NE(none.value("left_out", std::string()).find("no gradient"), std::string::npos) << none.dump();
+}
+
 TEST(Judgement, ShowsExpertsWithTheirCells) {
   Pool pool = text_pool(2);
   spoil(pool.experts[1].model);
@@ -163,8 +174,8 @@ TEST(Judgement, ShowsExpertsWithTheirCells) {
     item.hash = reasoning::canonical_hash(item.family, item.symbolic);
     items.push_back(item);
   }
-  Sheets sheets;
-  sheets.test = make_sheet(pool, items, 0.5);
+  const Sheet asked = make_sheet(pool, items, 0.5);
+  const Sheets sheets{asked, asked, asked, asked};
   const Json json = judge_experts(pool, sheets);
   ASSERT_EQ(json.size(), 2U);
   EXPECT_NE(json[1]["failure"].get<std::string>().find("not finite"), std::string::npos);

@@ -87,6 +87,7 @@ TEST(PoolRecipe, GivesEveryExpertItsTrainingRecipe) {
   EXPECT_EQ(able.optimizer.name, "muon");
   EXPECT_EQ(quick.data.path, "some/data");
   EXPECT_EQ(quick.data.loss_after, (std::vector<std::string>{" =", " ⊢"}));
+  EXPECT_EQ(read(replaced(kGood, "[\"chains\", \"boolean\"]", "[\"chains\", \"tools\"]")).expert_recipe(0, 1, "d").data.loss_after, (std::vector<std::string>{" =", " ⊢", "\n"})) << "tools have no answer marker";
   EXPECT_EQ(quick.train.seed, 11);
   EXPECT_EQ(balanced.train.seed, 14) << "the fourth run's";
   EXPECT_EQ(quick.train.threads, recipe.pool.threads);
@@ -186,21 +187,21 @@ TEST(PoolRecipe, RefusesPoolsThatCannotBe) {
   expect_refused(replaced(kGood, "[experts.quick]", "[experts.\"schnell/über\"]"), {"a name"});
   expect_refused(replaced(kGood, "rounds = 3", "mode = \"neighbours\"\nneighbours = 3"), {"observation.neighbours"});
   expect_refused(replaced(kGood, "families = [\"chains\", \"boolean\"]", "families = [\"tools\"]"), {"observation.steps = 0"});
+  expect_refused(replaced(kGood, "families = [\"chains\", \"boolean\"]", "families = [\"keyvalue.keys\"]"), {"keyvalue.keys"});
   expect_refused(replaced(kGood, "families = [\"chains\", \"boolean\"]", "families = [\"relay\", \"chains\"]"), {"relay", "observation.steps = 0"});
   expect_refused("experts = 3\n" + std::string("[pool]\n"), {"experts"});
   expect_refused(replaced(kGood, "seed = 11", "shares = [nan, 0.5, 0.5]"), {"shares"});
 }
 
 TEST(PoolRecipe, ChecksNoTrainingOfAReadyModel) {
-  const PoolRecipe recipe = read(replaced(kGood, "answers = \"scratchpad\"", "answers = \"scratchpad\"\nmodel = \"ready\""));
+  const PoolRecipe recipe = read(replaced(kGood, "scratchpad = 0.7\nanswers = \"scratchpad\"\nfamilies = [\"boolean\"]\nmodel.layers = 4", "answers = \"scratchpad\"\nmodel = \"ready\""));
   EXPECT_EQ(recipe.experts[2].model, "ready");
 }
 
 TEST(PoolRecipe, KnowsHowDeepFamiliesGo) {
   EXPECT_EQ(deepest("chains", 3), 3);
   EXPECT_LT(deepest("chains", 64), 64);
-  EXPECT_EQ(deepest(kKeysSkill, 5), 1);
-  EXPECT_EQ(deepest(kSumsSkill, 5), 1);
+  EXPECT_TRUE(is_skill(kKeysSkill) && is_skill(kSumsSkill) && !is_skill("keyvalue"));
 }
 
 }  // namespace

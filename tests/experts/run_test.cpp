@@ -54,61 +54,44 @@ class Run : public testing::Test {
   inline static TemporaryFolder* folder_ = nullptr;
 };
 
-TEST_F(Run, WritesAllItsParts) {
-  for (const char* file : {"pool.toml", "tokenizer.json", "run-01/heads.safetensors", "run-01/observation.safetensors", "run-01/result.json"}) EXPECT_TRUE(fs::exists(dir() / file)) << file;
+TEST_F(Run, WritesAllItsPartsOnce) {
+  for (const char* file : {"pool.toml", "tokenizer.json", "run-01/heads.safetensors", "run-01/result.json"}) EXPECT_TRUE(fs::exists(dir() / file)) << file;
   const Json result = result_of(dir());
   EXPECT_EQ(result["names"], (Json{"quick", "balanced", "able"}));
   EXPECT_EQ(result["experts"].size(), 3U);
-  for (const char* part : {"routing", "awareness", "disagreement", "allocation", "observation"}) EXPECT_TRUE(result.contains(part)) << part;
+  for (const char* part : {"routing", "awareness", "disagreement", "allocation"}) EXPECT_TRUE(result.contains(part)) << part;
   EXPECT_EQ(result["disagreement"]["family"].get<std::string>().size(), 60U);
   EXPECT_LT(fs::file_size(dir() / "run-01/result.json"), 1u << 20) << "small enough to keep";
   EXPECT_NO_THROW(summarise({result}, Mode::kSelect).to_markdown());
   EXPECT_NO_THROW(summarise({result}, Mode::kBlend).to_json());
   EXPECT_NO_THROW(decide({result, result, result}).to_markdown());
-}
-
-TEST_F(Run, GivesTheSameResultAgain) {
-  const TemporaryFolder again;
-  ASSERT_TRUE(train_run(small_recipe(), again.path(), 1, {}));
-  EXPECT_EQ(without_clock(result_of(again.path())), without_clock(result_of(dir())));
-}
-
-TEST_F(Run, GoesOnWhereItWasStopped) {
-  const TemporaryFolder stopped;
-  int64_t n_calls = 0;
-  bool finished = false;
-  for (int64_t n : {3, 2, 5}) {  // in the first expert, in the first again, in the second
-    StopAfter training(n);
-    RunObserver observer;
-    observer.training = &training;
-    observer.stop_requested = [&] { return false; };
-    EXPECT_FALSE(train_run(small_recipe(), stopped.path(), 1, observer));
-    EXPECT_FALSE(fs::exists(stopped / "run-01/result.json"));
-  }
-  while (!finished && n_calls < 10) {  // then in the judging and in the observation, later each time
-    RunObserver observer;
-    int64_t left = n_calls++;
-    observer.stop_requested = [&] { return left-- <= 0; };
-    finished = train_run(small_recipe(), stopped.path(), 1, observer);
-  }
-  EXPECT_TRUE(finished);
-  EXPECT_GT(n_calls, 2);
-  EXPECT_EQ(without_clock(result_of(stopped.path())), without_clock(result_of(dir())));
-}
-
-TEST_F(Run, IsNotMadeAgain) {
+  // Called again, it does nothing; another pool is refused.
   const auto written = fs::last_write_time(dir() / "run-01/result.json");
   RunObserver observer;
   observer.say = [](const std::string& text) { ADD_FAILURE() << text; };
   EXPECT_TRUE(train_run(small_recipe(), dir(), 1, observer));
   EXPECT_EQ(fs::last_write_time(dir() / "run-01/result.json"), written);
-}
-
-TEST_F(Run, RefusesAnotherPoolInItsFolder) {
   const std::string text = why([] { train_run(small_recipe(small_pool("[\"chains\"]")), dir(), 1, {}); }, ErrorKind::kUsage);
   EXPECT_NE(text.find("holds another pool"), std::string::npos) << text;
   EXPECT_NE(text.find("pool.toml"), std::string::npos) << text;
   EXPECT_EQ(read_recipe(dir()).source, small_recipe().source);
+}
+
+TEST_F(Run, GoesOnWhereItWasStopped) {
+  const TemporaryFolder stopped;
+  for (int64_t n : {3, 2, 5}) {  // in the first expert, in the first again, in the second
+    StopAfter training(n);
+    RunObserver observer;
+    observer.training = &training;
+    EXPECT_FALSE(train_run(small_recipe(), stopped.path(), 1, observer));
+    EXPECT_FALSE(fs::exists(stopped / "run-01/result.json"));
+  }
+  RunObserver observer;
+  observer.stop_requested = [] { return true; };  // after the judging
+  EXPECT_FALSE(train_run(small_recipe(), stopped.path(), 1, observer));
+  EXPECT_FALSE(fs::exists(stopped / "run-01/result.json"));
+  EXPECT_TRUE(train_run(small_recipe(), stopped.path(), 1, {}));
+  EXPECT_EQ(without_clock(result_of(stopped.path())), without_clock(result_of(dir()))) << "as if trained at once, elsewhere";
 }
 
 TEST_F(Run, OpensAndAnswers) {
@@ -127,28 +110,44 @@ TEST_F(Run, OpensAndAnswers) {
     const PoolAnswer given = answer(run, test.questions[q].prompt(), 0.3, false);
     EXPECT_TRUE(given.answered_by != routed.chosen[q] || given.answer == reasoning::kAnswers[static_cast<size_t>(routed.answer[static_cast<int64_t>(q)].item<int64_t>())]);
   }
+  // Test questions are the same in every run, others are not.
+  const PoolConfig config = small_recipe().pool;
+  const auto prompts = [](const Sheet& sheet) {
+    std::vector<std::string> out;
+    for (const Question& question : sheet.questions) out.push_back(question.prompt());
+    return out;
+  };
+  EXPECT_EQ(prompts(ask_split(run.pool, config, reasoning::Split::kTest, 20, 0)), prompts(ask_split(run.pool, config, reasoning::Split::kTest, 20, 0)));
+  EXPECT_NE(prompts(ask_split(run.pool, config, reasoning::Split::kAwareness, 20, 1)), prompts(ask_split(run.pool, config, reasoning::Split::kAwareness, 20, 2)));
+  EXPECT_EQ(run_name(1), "run-01");
+  EXPECT_EQ(run_name(123), "run-123");
 }
 
-TEST_F(Run, OpensItsObservation) {
+TEST_F(Run, TrainsAndOpensAnObservation) {
+  const TemporaryFolder folder;
+  const PoolRecipe recipe = small_recipe(small_pool("[\"relay\"]", 4));  // experts see different parts: nothing is asked of them alone
+  int64_t left = 6;  // the control's steps, and two more
+  RunObserver observer;
+  observer.stop_requested = [&] { return left-- <= 0; };
+  EXPECT_FALSE(train_run(recipe, folder / "relay", 1, observer));
+  EXPECT_FALSE(fs::exists(folder / "relay/run-01/observation.safetensors"));
+  ASSERT_TRUE(train_run(recipe, folder / "relay", 1, {}));
+  const Json observed = result_of(folder / "relay")["observation"];
+  for (const char* part : {"controls", "by_depth", "useful_depth", "output_depth", "accuracy_gain", "alone", "last_loss"}) EXPECT_TRUE(observed.contains(part)) << part;
+  EXPECT_FALSE(result_of(folder / "relay").contains("routing"));
+  EXPECT_NE(why([&] { open_run(folder / "relay", 1); }, ErrorKind::kUsage).find("no heads"), std::string::npos);
   OpenRun run = open_run(dir(), 1);
-  const std::optional<Entangled> entangled = open_observation(run, dir(), 1);
+  run.recipe = recipe;
+  run.pool = open_pool(std::vector<ExpertSource>{{"quick", folder / "relay/run-01/experts/quick", {}}, {"balanced", folder / "relay/run-01/experts/balanced", {}}, {"able", folder / "relay/run-01/experts/able", {}}});
+  const std::optional<Entangled> entangled = open_observation(run, folder / "relay", 1);
   ASSERT_TRUE(entangled.has_value());
-  double magnitude = 0;
-  for (const Tensor& weight : entangled->observation().parameters().stored()) magnitude += weight.abs().sum().item<double>();
-  EXPECT_GT(magnitude, 0);
-  EXPECT_FALSE(open_observation(run, dir(), 2).has_value());
+  EXPECT_FALSE(open_observation(run, folder / "relay", 2).has_value());
+  const fs::path file = folder / "relay/run-01/observation.safetensors";
+  fs::copy_file(dir() / "run-01/heads.safetensors", file, fs::copy_options::overwrite_existing);
+  EXPECT_NE(why([&] { open_observation(run, folder / "relay", 1); }, ErrorKind::kData).find("does not fit the pool"), std::string::npos);
 }
 
-TEST_F(Run, SaysWhenAnExpertIsGone) {
-  const TemporaryFolder copy;
-  copy_to(copy);
-  fs::remove_all(copy / "run-01/experts/balanced");
-  const std::string text = why([&] { open_run(copy.path(), 1); }, ErrorKind::kData);
-  EXPECT_NE(text.find("knows 3 experts, the pool has 2"), std::string::npos) << text;
-  EXPECT_NE(text.find("expert balanced is left out"), std::string::npos) << text;
-}
-
-TEST_F(Run, SaysWhatIsMissing) {
+TEST_F(Run, SaysWhatIsMissingOrDamaged) {
   const TemporaryFolder other;
   EXPECT_NE(why([&] { open_run(other.path(), 1); }, ErrorKind::kUsage).find("holds no pool"), std::string::npos);
   EXPECT_NE(why([&] { open_run(dir(), 7); }, ErrorKind::kUsage).find("run-07"), std::string::npos);
@@ -159,16 +158,13 @@ TEST_F(Run, SaysWhatIsMissing) {
   text::write_plain(other / "run-01/result.json", "{\"format\": \"one\"}");
   EXPECT_NE(why([&] { read_results(other.path()); }, ErrorKind::kData).find("no result of a pool"), std::string::npos);
   EXPECT_EQ(read_results(dir()).size(), 1U);
-}
-
-TEST_F(Run, RefusesDamagedHeadsAndObservations) {
   const TemporaryFolder copy;
   copy_to(copy);
-  const fs::path observation = copy / "run-01/observation.safetensors", heads = copy / "run-01/heads.safetensors";
-  OpenRun run = open_run(copy.path(), 1);
-  fs::copy_file(heads, observation, fs::copy_options::overwrite_existing);
-  EXPECT_NE(why([&] { open_observation(run, copy.path(), 1); }, ErrorKind::kData).find("does not fit the pool"), std::string::npos);
-  fs::resize_file(heads, 100);
+  fs::remove_all(copy / "run-01/experts/balanced");
+  const std::string text = why([&] { open_run(copy.path(), 1); }, ErrorKind::kData);
+  EXPECT_NE(text.find("knows 3 experts, the pool has 2"), std::string::npos) << text;
+  EXPECT_NE(text.find("expert balanced is left out"), std::string::npos) << text;
+  fs::resize_file(copy / "run-01/heads.safetensors", 100);
   why([&] { open_run(copy.path(), 1); }, ErrorKind::kData);
 }
 
@@ -181,7 +177,7 @@ TEST_F(Run, GoesOnWithoutReadyModelsThatDoNotWork) {
   const model::Transformer broken(text_config(tokenizer), 1);
   spoil(broken);
   save_folder(broken, tokenizer, folder / "broken");
-  std::string toml = small_pool();
+  std::string toml = small_pool("[\"chains\", \"boolean\"]", 4);
   toml.replace(toml.find("depth = 2"), 0, "shares = [0.4, 0.3, 0.1, 0.2]\n");
   toml.replace(toml.find("[model]"), 0, "[experts.broken]\nmodel = \"" + (folder / "broken").string() + "\"\n");
   const std::string four = toml;
@@ -205,38 +201,16 @@ TEST_F(Run, GoesOnWithoutReadyModelsThatDoNotWork) {
   absent.replace(absent.find((folder / "broken").string()), (folder / "broken").string().size(), gone.string());
   fs::create_directories(folder / "other");
   fs::copy_file(dir() / "tokenizer.json", folder / "other/tokenizer.json");
+  absent.replace(absent.find("steps = 4"), 9, "steps = 0");
   ASSERT_TRUE(train_run(small_recipe(absent), folder / "other", 1, {}));
   result = result_of(folder / "other");
   EXPECT_EQ(result["names"].size(), 3U);
   EXPECT_EQ(result["absent"].size(), 1U);
   EXPECT_NEAR(result["shares"][0].get<double>(), 0.5, 1e-12) << "0.4 of the 0.8 that are left";
-  EXPECT_TRUE(result.contains("observation"));
   EXPECT_TRUE(result["allocation"].contains("left_out"));
   const OpenRun three = open_run(folder / "other", 1);
   EXPECT_EQ(three.recipe.pool.shares.size(), 3U);
   EXPECT_NO_THROW(answer(three, "a = b", 0.1, true));
-}
-
-TEST_F(Run, TrainsRelayAloneAndToolsWithoutObservation) {
-  const TemporaryFolder folder;
-  ASSERT_TRUE(train_run(small_recipe(small_pool("[\"relay\"]")), folder / "relay", 1, {}));
-  EXPECT_TRUE(result_of(folder / "relay").contains("observation"));
-  ASSERT_TRUE(train_run(small_recipe(small_pool("[\"tools\"]", 0)), folder / "tools", 1, {}));
-  EXPECT_FALSE(result_of(folder / "tools").contains("routing"));
-}
-
-TEST_F(Run, TestsEveryRunOnTheSameQuestions) {
-  const PoolConfig config = small_recipe().pool;
-  const Pool pool = open_run(dir(), 1).pool;
-  const auto prompts = [](const Sheet& sheet) {
-    std::vector<std::string> out;
-    for (const Question& question : sheet.questions) out.push_back(question.prompt());
-    return out;
-  };
-  EXPECT_EQ(prompts(ask_split(pool, config, reasoning::Split::kTest, 20, 0)), prompts(ask_split(pool, config, reasoning::Split::kTest, 20, 0)));
-  EXPECT_NE(prompts(ask_split(pool, config, reasoning::Split::kAwareness, 20, 1)), prompts(ask_split(pool, config, reasoning::Split::kAwareness, 20, 2)));
-  EXPECT_EQ(run_name(1), "run-01");
-  EXPECT_EQ(run_name(123), "run-123");
 }
 
 }  // namespace

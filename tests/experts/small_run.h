@@ -10,14 +10,14 @@
 namespace entrain::experts {
 
 /// Three experts of one or two layers, six steps each, a few dozen questions.
-inline std::string small_pool(const std::string& families = "[\"chains\", \"boolean\"]", int64_t observation_steps = 4) {
+inline std::string small_pool(const std::string& families = "[\"chains\", \"boolean\"]", int64_t observation_steps = 0) {
   return "[pool]\nfamilies = " + families + R"(
 depth = 2
 train_items = 60
 awareness_items = 60
 tune_items = 30
 test_items = 60
-vocab_size = 400
+vocab_size = 640
 [experts.quick]
 model.layers = 1
 [experts.balanced]
@@ -44,7 +44,7 @@ tokens = 256
 every = 0
 keep = 1
 [observation]
-rounds = 2
+rounds = 1
 width = 8
 heads = 2
 mlp_width = 8

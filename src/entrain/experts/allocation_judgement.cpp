@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "entrain/base/error.h"
 #include "entrain/experts/allocation.h"
 #include "entrain/experts/judgement.h"
 
@@ -75,7 +76,13 @@ Json judge_allocation(const Sheets& sheets, const PoolConfig& config, uint64_t s
   options.seed = seed;
   Json json;
   double least_gradient = INFINITY;
-  for (const Allocation& one : allocate(train, test, cost, grid, options)) {
+  std::vector<Allocation> learned;
+  try {
+    learned = allocate(train, test, cost, grid, options);
+  } catch (const Error& error) {  // experts that are right on the same questions leave a gate nothing to learn
+    return {{"left_out", error.what()}};
+  }
+  for (const Allocation& one : learned) {
     least_gradient = std::min(least_gradient, one.gradient_norm);
     Json row = {{"lambda", one.lambda}, {"mix", grid.mixes[one.mix].name}, {"start", one.start}, {"shares", rounded(one.hard)}, {"oracle", rounded(one.oracle)}, {"informed", rounded(one.informed)},
                 {"accuracy", std::round(one.accuracy * 1e5) / 1e5}, {"cost", std::round(one.cost * 1e5) / 1e5}};

@@ -30,8 +30,9 @@ Entangled::Entangled(Pool& pool, const ObservationConfig& config, uint64_t seed)
     : pool_(pool), observation_(config, widths_of(pool), seed), answer_ids_(at::tensor(std::vector<int64_t>(pool.tokens.answers.begin(), pool.tokens.answers.end()))) {}
 
 int64_t Entangled::blocks_before(int64_t i) const {
-  const int64_t layers = pool_.experts[static_cast<size_t>(i)].model.config().layers;
-  return std::max<int64_t>(1, std::llround(observation_.config().depth * static_cast<double>(layers)));
+  const Expert& expert = pool_.experts[static_cast<size_t>(i)];
+  const double share = expert.observe_at < 0 ? observation_.config().depth : expert.observe_at;
+  return std::max<int64_t>(1, std::llround(share * static_cast<double>(expert.model.config().layers)));
 }
 
 States Entangled::read(std::span<const Prompts> prompts) const {

@@ -1,6 +1,7 @@
 #include "entrain/experts/material.h"
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "entrain/base/error.h"
@@ -19,16 +20,22 @@ namespace {
 constexpr int64_t kTokenizerItems = 400;  // of each family
 constexpr int64_t kHeldOutItems = 500;    // that a run's held-out loss is computed on
 
-std::vector<reasoning::Item> skill_items(const std::string& skill, int64_t n, RandomStream& random) {
+std::vector<std::string> skill_documents(const std::string& skill, int64_t n, uint64_t seed) {
   std::vector<std::string> keys(reasoning::keys(reasoning::KeySet::kJoint).begin(), reasoning::keys(reasoning::KeySet::kJoint).end());
   const auto held_out = reasoning::keys(reasoning::KeySet::kHeldOut);
   keys.insert(keys.end(), held_out.begin(), held_out.end());  // the dictionary is known whole
-  std::vector<reasoning::Item> items;
+  RandomStream random = stream(seed, "experts/" + skill);
+  std::vector<std::string> documents;
   for (int64_t i = 0; i < n; ++i) {
-    items.push_back(skill == kKeysSkill ? reasoning::key_question(keys[random.next_below(keys.size())])
-                                        : reasoning::sum_question(static_cast<int>(random.next_below(10)), static_cast<int>(random.next_below(10))));
+    if (skill == kKeysSkill) {
+      const std::string& key = keys[random.next_below(keys.size())];
+      documents.push_back("k " + key + " " + std::to_string(reasoning::key_value(key)));
+    } else {
+      const uint64_t a = random.next_below(10), b = random.next_below(10);
+      documents.push_back("· · " + std::to_string(a) + " + · · " + std::to_string(b) + " ? = " + std::to_string((a + b) % 10));
+    }
   }
-  return items;
+  return documents;
 }
 
 std::string document(const reasoning::Item& item, const ExpertConfig& expert, RandomStream& random) {
@@ -44,11 +51,6 @@ std::vector<reasoning::Item> draw_items(const PoolConfig& config, const std::vec
   std::vector<reasoning::Item> items;
   for (size_t f = 0; f < families.size(); ++f) {
     const int64_t share = n * static_cast<int64_t>(f + 1) / std::ssize(families) - n * static_cast<int64_t>(f) / std::ssize(families);
-    if (families[f] == kKeysSkill || families[f] == kSumsSkill) {
-      RandomStream random = stream(seed, "experts/" + families[f]);
-      for (reasoning::Item& item : skill_items(families[f], share, random)) items.push_back(std::move(item));
-      continue;
-    }
     reasoning::Request request;
     request.family = families[f];
     request.max_depth = deepest(families[f], config.depth);
@@ -69,9 +71,18 @@ text::Tokenizer pool_tokenizer(const PoolRecipe& recipe, const fs::path& file) {
   if (fs::exists(file)) return text::Tokenizer::load(file);
   std::vector<std::string> families = recipe.pool.families;
   for (const ExpertConfig& expert : recipe.experts) families.insert(families.end(), expert.families.begin(), expert.families.end());
+  const std::vector<std::string> skills = [&] {
+    std::vector<std::string> found;
+    std::copy_if(families.begin(), families.end(), std::back_inserter(found), is_skill);
+    return found;
+  }();
+  std::erase_if(families, is_skill);
   std::sort(families.begin(), families.end());
   families.erase(std::unique(families.begin(), families.end()), families.end());
   std::vector<std::string> texts;
+  for (const std::string& skill : skills) {
+    for (std::string& document : skill_documents(skill, kTokenizerItems, 0)) texts.push_back(std::move(document));
+  }
   for (const reasoning::Item& item : draw_items(recipe.pool, families, kTokenizerItems * std::ssize(families), reasoning::Split::kTrain, 0)) {
     for (const std::string* prompt : {&item.symbolic, &item.english}) {
       texts.push_back(reasoning::transcript(item, *prompt, reasoning::Style::kScratchpad));
@@ -103,10 +114,18 @@ void write_material(const PoolRecipe& recipe, size_t e, int64_t run, const text:
   nlohmann::json about;
   for (const bool train : {true, false}) {
     const int64_t n = train ? recipe.pool.train_items : kHeldOutItems;
-    const auto items = draw_items(recipe.pool, recipe.families_of(e), n, train ? reasoning::Split::kTrain : reasoning::Split::kTune, seed);
+    std::vector<std::string> families = recipe.families_of(e), documents;
+    const int64_t n_each = n / std::ssize(families);
+    for (const std::string& family : families) {
+      if (!is_skill(family)) continue;
+      for (std::string& one : skill_documents(family, n_each, train ? seed : seed + 1)) documents.push_back(std::move(one));
+    }
+    std::erase_if(families, is_skill);
     RandomStream random = stream(seed, "experts/manner/" + expert.name);
-    std::vector<std::string> documents;
-    for (const reasoning::Item& item : items) documents.push_back(document(item, expert, random));
+    if (!families.empty()) {
+      const auto items = draw_items(recipe.pool, families, n_each * std::ssize(families), train ? reasoning::Split::kTrain : reasoning::Split::kTune, seed);
+      for (const reasoning::Item& item : items) documents.push_back(document(item, expert, random));
+    }
     const std::vector<std::string_view> views(documents.begin(), documents.end());
     const auto encoded = tokenizer.encode_batch(views, text::Specials::kAsText, static_cast<int>(recipe.pool.threads));
     const char* name = train ? "train.tokens" : "val.tokens";

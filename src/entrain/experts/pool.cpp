@@ -46,7 +46,7 @@ Pool open_pool(std::span<const ExpertSource> sources) {
       if (model.config().vocab_size < own->vocab_size()) {
         throw Error(ErrorKind::kData, folder.string() + " knows " + std::to_string(model.config().vocab_size) + " of its tokenizer's " + std::to_string(own->vocab_size()) + " tokens", "restore the folder");
       }
-      experts.push_back({source.name, std::move(model), source.style});
+      experts.push_back({source.name, std::move(model), source.style, source.observe_at});
     } catch (const Error& error) {
       absent.push_back("expert " + source.name + " is left out: " + error.what());
       continue;

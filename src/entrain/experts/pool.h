@@ -25,6 +25,7 @@ struct Expert {
   std::string name;
   model::Transformer model;
   reasoning::Style style = reasoning::Style::kDirect;
+  double observe_at = -1;  ///< share of its blocks before an exchange of states; below 0: the pool's (observation.depth)
 };
 
 /// Ids of what answers are made of.
@@ -41,6 +42,7 @@ struct ExpertSource {
   std::string name;
   fs::path folder;
   reasoning::Style style = reasoning::Style::kDirect;
+  double observe_at = -1;
 };
 
 /// Those that could be opened, and why others could not.

@@ -149,6 +149,7 @@ Verdict allocation(const std::vector<Json>& results) {
   // Learned share on oracle share over prices, mixes and initial biases: 1 follows utility, 0 is an attractor.
   std::map<size_t, std::pair<std::vector<double>, std::vector<double>>> points;
   for (const Json& result : results) {
+    if (!result.contains("allocation")) continue;
     for (const Json& one : result["allocation"].value("sweep", Json::array())) {
       const auto learned = one.at("shares").get<std::vector<double>>(), best = one.at("oracle").get<std::vector<double>>();
       for (size_t j = 0; j < learned.size(); ++j) {

@@ -12,17 +12,15 @@
 namespace entrain::experts {
 namespace {
 
-bool is_skill(const std::string& family) { return family == kKeysSkill || family == kSumsSkill; }
-
 void check_families(const std::vector<std::string>& families, const std::string& key, std::vector<std::string>& problems) {
   for (auto it = families.begin(); it != families.end(); ++it) {
     const std::string& name = *it;
     if (std::find(families.begin(), it, name) != it) problems.push_back(key + " names " + name + " twice");
-    if (is_skill(name)) continue;
+    if (is_skill(name) && key != "pool.families") continue;
     try {
       reasoning::family(name);
     } catch (const Error& error) {
-      problems.push_back(key + ": " + error.what());
+      problems.push_back(key + ": " + error.what() + "; " + error.hint());
     }
   }
 }
@@ -66,6 +64,7 @@ void ExpertConfig::bind(config::Binder& b) {
   b.bind("families", &families, "task families it learns; empty: pool.families. \"keyvalue.keys\" and \"keyvalue.sums\" are the two halves of keyvalue");
   b.bind("english", &english, "share of its training questions in English, the others in symbols").range(0, 1);
   b.bind("scratchpad", &scratchpad, "share of its training answers with intermediate steps").range(0, 1);
+  b.bind("observe_at", &observe_at, "share of its blocks that run before states are exchanged; below 0: observation.depth").range(-1, 1);
   b.bind("answers", &answers, "how it is asked: for the answer at once, or with a scratchpad before").one_of({"direct", "scratchpad"});
 }
 
@@ -121,7 +120,7 @@ PoolRecipe PoolRecipe::from(config::Document document) {
     const ExpertConfig& expert = recipe.experts[e];
     check_families(expert.families, "experts." + expert.name + ".families", problems);
     if (expert.answers == "scratchpad" && expert.scratchpad == 0 && expert.model.empty()) problems.push_back("experts." + expert.name + " answers with a scratchpad but never learns one: raise its key scratchpad");
-    if (expert.name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != std::string::npos) {
+    if (expert.name.empty() || expert.name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != std::string::npos) {
       problems.push_back("experts." + expert.name + ": a name is made of letters, digits, _ and -");
     }
     if (!expert.model.empty()) continue;
@@ -150,12 +149,19 @@ train::Recipe PoolRecipe::expert_recipe(size_t e, int64_t run, const fs::path& d
   document.merge(experts[e].overrides);
   document.set("data.path", config::Value(data.string()));
   document.set("data.borders", config::Value(std::string("mask")));
-  document.set("data.loss_after", config::Value(std::vector<std::string>{kAnswerMarker, kScratchpadMarker}));
+  if (!document.entries().contains("data.loss_after")) {
+    std::vector<std::string> markers = {kAnswerMarker, kScratchpadMarker};
+    const std::vector<std::string>& families = families_of(e);
+    if (std::find(families.begin(), families.end(), "tools") != families.end()) markers.push_back("\n");  // its answers are lines behind a prompt of one line
+    document.set("data.loss_after", config::Value(std::move(markers)));
+  }
   document.set("train.seed", config::Value(pool.seed + run - 1));
   document.set("train.threads", config::Value(pool.threads));
   return train::Recipe::from(document);
 }
 
-int64_t deepest(const std::string& family, int64_t depth) { return is_skill(family) ? 1 : std::min(depth, reasoning::family(family).max_depth()); }
+bool is_skill(const std::string& family) { return family == kKeysSkill || family == kSumsSkill; }
+
+int64_t deepest(const std::string& family, int64_t depth) { return std::min(depth, reasoning::family(family).max_depth()); }
 
 }  // namespace entrain::experts

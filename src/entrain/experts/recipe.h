@@ -36,6 +36,7 @@ struct ExpertConfig {
   double english = 0.5;
   double scratchpad = 0;
   std::string answers = "direct";
+  double observe_at = -1;
   config::Document overrides = {};  ///< of the shared training recipe
 
   void bind(config::Binder& binder);
@@ -60,8 +61,10 @@ struct PoolRecipe {
 /// Depths of a family that a pool asks: at most the family's own deepest.
 int64_t deepest(const std::string& family, int64_t depth);
 
-/// Parts of the family keyvalue that are learned apart: its dictionary, and addition.
+/// Parts of the family keyvalue that are learned apart, as text and not as questions of a pool: its dictionary, "k a 3 7", so that a key's value is known
+/// where the key ends; and addition, "· · 3 + · · 5 ? = 8", laid out as the joint question is.
 constexpr const char* kKeysSkill = "keyvalue.keys";
 constexpr const char* kSumsSkill = "keyvalue.sums";
+bool is_skill(const std::string& family);
 
 }  // namespace entrain::experts

@@ -23,7 +23,7 @@ fs::path expert_folder(const fs::path& folder, const std::string& name) { return
 std::vector<ExpertSource> sources_of(const PoolRecipe& recipe, const fs::path& folder) {
   std::vector<ExpertSource> sources;
   for (const ExpertConfig& expert : recipe.experts) {
-    sources.push_back({expert.name, expert.model.empty() ? expert_folder(folder, expert.name) : fs::path(expert.model), expert.style()});
+    sources.push_back({expert.name, expert.model.empty() ? expert_folder(folder, expert.name) : fs::path(expert.model), expert.style(), expert.observe_at});
   }
   return sources;
 }
@@ -253,14 +253,15 @@ std::optional<Entangled> open_observation(OpenRun& run, const fs::path& dir, int
 
 std::vector<nlohmann::json> read_results(const fs::path& dir) {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(dir)) {
+  std::error_code missing;  // an iterator of a folder that is not there is at its end
+  for (const auto& entry : fs::directory_iterator(dir, missing)) {
     if (entry.is_directory() && fs::exists(entry.path() / "result.json")) files.push_back(entry.path() / "result.json");
   }
   std::sort(files.begin(), files.end());
   std::vector<nlohmann::json> results;
   for (const fs::path& file : files) {
     results.push_back(nlohmann::json::parse(read_file(file), nullptr, false));
-    if (results.back().is_discarded() || !results.back().is_object() || results.back().value("format", 0) != 1) {
+    if (results.back().is_discarded() || !results.back().is_object() || results.back().value("format", nlohmann::json()) != 1) {
       throw Error(ErrorKind::kData, file.string() + " is no result of a pool", "remove it and train that run again");
     }
   }
