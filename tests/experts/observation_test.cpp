@@ -70,6 +70,21 @@ struct Entry {
   Vector key, value;
 };
 
+/// The first half of the heads turned by the angles of a position: component k of a head with k + half.
+Vector turned(Vector x, size_t heads, int64_t position) {
+  const size_t width = x.size() / heads, half = width / 2;
+  for (size_t h = 0; h < heads / 2; ++h) {
+    for (size_t k = 0; k < half; ++k) {
+      const double angle = static_cast<double>(position) * std::pow(10000.0, -2.0 * static_cast<double>(k) / static_cast<double>(width));
+      double &a = x[h * width + k], &b = x[h * width + half + k];
+      const double first = a * std::cos(angle) - b * std::sin(angle), second = b * std::cos(angle) + a * std::sin(angle);
+      a = first;
+      b = second;
+    }
+  }
+  return x;
+}
+
 /// Softmax attention of one query over entries, head by head.
 Vector attend(const Vector& query, const std::vector<Entry>& entries, size_t heads) {
   const size_t width = query.size() / heads;
@@ -109,9 +124,12 @@ Vector reference(const ObservationConfig& config, const Weights& weights, const 
   const auto state = [&](int64_t j, int64_t s) -> const Vector& { return states[static_cast<size_t>(j)][static_cast<size_t>(s)]; };
   const double d = static_cast<double>(config.width);
   const int64_t part = config.mode == "pair" ? i * config.width : 0;
+  const bool by_place = config.mode != "summary" && config.mode != "workspace";
   const auto entry_at = [&](int64_t j, int64_t s) {
     const Vector x = normed(state(j, s), of(j, "norm.weight"));
-    return Entry{multiply(of(j, "k_proj.weight"), x, part, config.width), multiply(of(j, "v_proj.weight"), x, part, config.width)};
+    Vector key = multiply(of(j, "k_proj.weight"), x, part, config.width);
+    if (by_place) key = turned(std::move(key), static_cast<size_t>(config.heads), s);
+    return Entry{std::move(key), multiply(of(j, "v_proj.weight"), x, part, config.width)};
   };
   std::vector<Entry> entries;
   std::vector<Entry> all;  // of all that is read, for the slots that everyone writes to
@@ -141,7 +159,9 @@ Vector reference(const ObservationConfig& config, const Weights& weights, const 
     }
   }
   Vector x = state(i, t);
-  const Vector read = multiply(of(i, "o_proj.weight"), attend(multiply(of(i, "q_proj.weight"), normed(x, of(i, "norm.weight"))), entries, static_cast<size_t>(config.heads)));
+  Vector query = multiply(of(i, "q_proj.weight"), normed(x, of(i, "norm.weight")));
+  if (by_place) query = turned(std::move(query), static_cast<size_t>(config.heads), t);
+  const Vector read = multiply(of(i, "o_proj.weight"), attend(query, entries, static_cast<size_t>(config.heads)));
   for (size_t k = 0; k < x.size(); ++k) x[k] += read[k];
   if (config.mlp_width > 0) {
     Vector hidden = multiply(of(i, "up_proj.weight"), normed(x, of(i, "mlp_norm.weight")));

@@ -26,6 +26,17 @@ Tensor causal_scores(int64_t n_queries, int64_t positions, const at::TensorOptio
   return (at_key > at_query).to(options.dtype()) * kHidden;
 }
 
+constexpr double kRotaryTheta = 10000;
+
+/// The first half of the heads turned by their positions, so that they can look at places; the others look at contents alone. x: (B, T, heads, D), from
+/// position `offset` on.
+Tensor turned(const Tensor& x, int64_t offset) {
+  const int64_t by_place = x.size(2) / 2;
+  if (by_place == 0) return x;
+  const auto [cos, sin] = ops::rope_tables(offset + x.size(1), x.size(3), kRotaryTheta);
+  return at::cat({ops::rope(x.narrow(2, 0, by_place), cos.to(x.device()), sin.to(x.device()), offset), x.narrow(2, by_place, x.size(2) - by_place)}, 2);
+}
+
 int64_t count_readable(int64_t i, const Edges& edges) {
   int64_t n = 1;
   for (size_t j = 0; j < edges.size(); ++j) n += static_cast<int64_t>(j) != i && edges[static_cast<size_t>(i)][j];
@@ -64,6 +75,7 @@ struct Observation::Side {
 struct Observation::Sources {
   std::vector<Tensor> normed;        // (B, T, C_j)
   std::vector<Tensor> keys, values;  // (B, T, d); pair: (B, T, N d), a part for each reader
+  std::vector<Tensor> turned_keys;   // full, neighbours: (B, T, heads, D)
   Tensor write;                      // workspace: (B, T, N, M), how much each expert's position counts in each slot
   std::vector<Tensor> summary_keys, summary_values;  // summary: (B, Tq, s, d)
   Tensor slots_of_all, slot_keys;    // workspace, for who reads everyone: (B, Tq, M, d)
@@ -124,6 +136,9 @@ Observation::Sources Observation::prepare(const States& states, const Tensor& va
     sources.normed.push_back(ops::rms_norm(states[j], sides_[j].norm, kEps));
     sources.keys.push_back(ops::linear(sources.normed[j], sides_[j].key));
     sources.values.push_back(ops::linear(sources.normed[j], sides_[j].value));
+    if (config_.mode == "full" || config_.mode == "neighbours") {
+      sources.turned_keys.push_back(turned(sources.keys[j].view({sources.keys[j].size(0), sources.keys[j].size(1), config_.heads, config_.width / config_.heads}), 0));
+    }
     if (config_.mode == "summary") {
       Tensor weight = capped_exp(at::matmul(sources.keys[j], sides_[j].summary_queries.t()) / std::sqrt(static_cast<double>(config_.width)));  // (B, T, s)
       if (valid.defined()) weight = weight * valid.unsqueeze(-1);
@@ -179,11 +194,11 @@ Tensor Observation::read(int64_t i, const Tensor& own, const Tensor& normed, con
   if (sources.valid.defined()) mask = mask + at::logical_not(sources.valid).to(own.scalar_type()).unsqueeze(1) * kHidden;
   for (const size_t j : readable) {
     const bool pair = config_.mode == "pair";
-    keys.push_back((pair ? sources.keys[j].narrow(2, i * d, d) : sources.keys[j]).reshape({b, t, h, d / h}));
+    keys.push_back(pair ? turned(sources.keys[j].narrow(2, i * d, d).reshape({b, t, h, d / h}), 0) : sources.turned_keys[j]);
     values.push_back((pair ? sources.values[j].narrow(2, i * d, d) : sources.values[j]).reshape({b, t, h, d / h}));
     masks.push_back(mask);
   }
-  const Tensor scores = at::matmul(q.view({b, tq, h, d / h}).transpose(1, 2), at::cat(keys, 1).permute({0, 2, 3, 1})) * scale + at::cat(masks, 2).unsqueeze(1);
+  const Tensor scores = at::matmul(turned(q.view({b, tq, h, d / h}), t - tq).transpose(1, 2), at::cat(keys, 1).permute({0, 2, 3, 1})) * scale + at::cat(masks, 2).unsqueeze(1);
   return at::matmul(scores.softmax(-1), at::cat(values, 1).transpose(1, 2)).transpose(1, 2).reshape({b, tq, d});
 }
 

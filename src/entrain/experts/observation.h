@@ -1,7 +1,8 @@
 #pragma once
 // Mutual observation: in each round every expert's states are updated by cross-attention over its own and the others' states at positions
 // up to its own, starting from no update at all. After CALM (arXiv 2401.02412), made mutual and repeated; the workspace is Goyal et al.'s
-// (arXiv 2103.01197).
+// (arXiv 2103.01197). Where whole states are read, the first half of the heads has rotary positions (arXiv 2104.09864), so that a partner's state at the
+// same place can be told from earlier ones; the other half sees contents alone.
 //
 // Shapes: N experts, B rows, T positions, C_i width of expert i, d = config.width.
 

@@ -28,6 +28,7 @@ std::vector<std::string> ObservationConfig::problems(int64_t n_experts) const {
   std::vector<std::string> found;
   if (n_experts < 2) found.push_back("observation needs at least two experts");
   if (width % heads != 0) found.push_back("observation.width is no multiple of observation.heads");
+  if (heads > 1 && width % heads == 0 && width / heads % 2 != 0) found.push_back("observation.width / observation.heads is odd: heads with rotary positions need an even width");
   if (mode == "neighbours" && neighbours >= n_experts) found.push_back("observation.neighbours must be smaller than the number of experts, " + std::to_string(n_experts));
   return found;
 }
