@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cli/verbs.h"
+#include "entrain/experts/recipe.h"
 #include "entrain/lab/compare.h"
 #include "entrain/modalities/config.h"
 #include "entrain/train/recipe.h"
@@ -24,6 +25,10 @@ void show(const std::string& path, const std::vector<std::string>& settings) {
   auto arms = document.take_tables("arms");
   document.take_section("compare");
   for (const std::string& setting : settings) document.set(setting);
+  if (const auto first = document.entries().lower_bound("pool."); first != document.entries().end() && first->first.starts_with("pool.")) {
+    std::printf("%s", experts::PoolRecipe::from(document).source.c_str());
+    return;
+  }
   if (const auto first = document.entries().lower_bound("modalities."); first != document.entries().end() && first->first.starts_with("modalities.")) {
     std::printf("%s", modalities::Config::from(document).to_toml().c_str());
     return;
