@@ -68,6 +68,20 @@ TEST(Sheet, AsksTheOtherSurface) {
   EXPECT_FALSE(at::equal(other.answers[0].before, sheet.answers[0].before));
 }
 
+TEST(Sheet, ExchangesLetters) {
+  const Pool pool = text_pool(2);
+  const Sheet sheet = make_sheet(pool, some_items(12), 0), other = other_letters(pool, sheet), again = other_letters(pool, sheet);
+  int64_t n_changed = 0;
+  for (size_t q = 0; q < 12; ++q) {
+    EXPECT_EQ(other.questions[q].item.answer, sheet.questions[q].item.answer);
+    EXPECT_EQ(reasoning::family(sheet.questions[q].item.family).solve(other.questions[q].item), sheet.questions[q].item.answer) << "the same question";
+    EXPECT_EQ(other.questions[q].item, again.questions[q].item) << "the same letters every time";
+    n_changed += other.questions[q].item.symbolic != sheet.questions[q].item.symbolic;
+  }
+  EXPECT_GT(n_changed, 6);
+  EXPECT_FALSE(at::equal(other.answers[0].before, sheet.answers[0].before));
+}
+
 TEST(Sheet, DecidesTheSurfaceByTheItemAlone) {
   const auto items = some_items(4000);
   int64_t n = 0;

@@ -36,6 +36,32 @@ TEST(Boolean, RejectsOtherTexts) {
   }
 }
 
+TEST(Boolean, StepsAreReadOffThePromptOrOffStepsBefore) {
+  const Family& boolean = family("boolean");
+  RandomStream random(8);
+  for (int64_t depth = 1; depth <= boolean.max_depth(); ++depth) {
+    for (const Item& item : boolean.draw(random, {.depth = depth})) {
+      std::vector<std::string> seen;
+      for (const std::string& statement : split_at(split_at(item.symbolic, "?")[0], ";")) seen.push_back(statement);
+      for (const std::string& step : item.steps) {
+        const auto symbols = split_symbols(step);
+        const std::string value = symbols.back();
+        if (symbols.size() == 3) {
+          EXPECT_NE(std::find(seen.begin(), seen.end(), step), seen.end()) << step << " in " << item.symbolic;
+        } else if (symbols[0] == "¬") {
+          EXPECT_TRUE(std::any_of(seen.begin(), seen.end(), [&](const std::string& one) { return one.ends_with(" : " + symbols[1]); })) << step;
+          expect_solved(boolean, "A : " + symbols[1] + " ? ¬ A", value);
+        } else {
+          ASSERT_EQ(symbols.size(), 5u) << step;
+          expect_solved(boolean, "A : " + symbols[0] + " ; B : " + symbols[2] + " ? A " + symbols[1] + " B", value);
+        }
+        seen.push_back(step);
+      }
+      EXPECT_TRUE(item.steps.back().ends_with(" : " + item.answer)) << item.steps.back();
+    }
+  }
+}
+
 TEST(Boolean, HasManyStructures) {
   for (const int64_t depth : {1, 2, 5}) EXPECT_GT(n_forms(family("boolean"), depth, 1000), 2900u) << depth;
 }

@@ -38,6 +38,27 @@ TEST(Chains, ShowsBothTruthValuesOnceAndKeepsTheOrderOfStatements) {
   }
 }
 
+TEST(Chains, StepsAreFactsRulesOfThePromptAndWhatTheyGive) {
+  const Family& chains = family("chains");
+  RandomStream random(4);
+  for (int64_t depth = 1; depth <= 6; ++depth) {
+    for (const Item& item : chains.draw(random, {.depth = depth})) {
+      const auto halves = split_at(item.symbolic, "?");
+      const auto statements = split_at(halves[0], ";");
+      for (size_t k = 0; k < item.steps.size(); ++k) {
+        const std::string& step = item.steps[k];
+        const bool is_given = std::find(statements.begin(), statements.end(), step) != statements.end();
+        if (k == 0 || step.find("→") != std::string::npos) {
+          EXPECT_TRUE(is_given) << step << " in " << item.symbolic;
+        } else {
+          const auto symbols = split_symbols(step);  // "R : ●"
+          expect_solved(chains, halves[0] + " ? " + symbols[0], symbols[2]);
+        }
+      }
+    }
+  }
+}
+
 TEST(Chains, HasManyStructures) {
   // Of 3,000 items: repeats stay few where the space is large.
   for (const int64_t depth : {1, 4, 8}) EXPECT_GT(n_forms(family("chains"), depth, 1000), 2800u) << depth;

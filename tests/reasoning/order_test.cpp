@@ -5,6 +5,19 @@ namespace {
 
 TEST(Order, Properties) { expect_properties(family("order"), 70, 40); }
 
+TEST(Order, StepsAreGivenOrFollow) {
+  const Family& order = family("order");
+  RandomStream random(5);
+  for (int64_t depth = 1; depth <= 6; ++depth) {
+    for (const Item& item : order.draw(random, {.depth = depth})) {
+      const std::string given = split_at(item.symbolic, "?")[0];
+      for (const std::string& step : item.steps) {
+        if (step.find("◑") == std::string::npos) expect_solved(order, given + " ? " + step, kTrue);
+      }
+    }
+  }
+}
+
 TEST(Order, SolvesByHand) {
   const Family& order = family("order");
   expect_solved(order, "a < b ; b < c ? a < c", kTrue);

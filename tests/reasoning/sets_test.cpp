@@ -20,6 +20,27 @@ TEST(Sets, ByHand) {
 
 TEST(Sets, Properties) { expect_properties(*kSets, 70); }
 
+TEST(Sets, StepsSayWhereTheElementIsFromTheInsideOut) {
+  RandomStream random(9);
+  for (int64_t depth = 1; depth <= kSets->max_depth(); ++depth) {
+    for (const Item& item : kSets->draw(random, {.depth = depth})) {
+      const std::string element = split_symbols(item.symbolic)[0];
+      for (const std::string& step : item.steps) {
+        const auto symbols = split_symbols(step);
+        if (symbols[0] == "{") {
+          const std::string set = step.substr(0, step.find(" : "));
+          EXPECT_NE(item.symbolic.find(set), std::string::npos) << step;
+          expect_solved(*kSets, element + " ∈ " + set + " ∪ " + set + " ?", symbols.back());
+        } else {
+          const auto part = [&](const std::string& value) { return value == kTrue ? "{ " + element + " }" : "{ " + std::string(element == "0" ? "1" : "0") + " }"; };
+          expect_solved(*kSets, element + " ∈ " + part(symbols[0]) + " " + symbols[1] + " " + part(symbols[2]) + " ?", symbols.back());
+        }
+      }
+      EXPECT_TRUE(item.steps.back().ends_with(" : " + item.answer));
+    }
+  }
+}
+
 TEST(Sets, DepthIsTheNestingOfParentheses) {
   for (int64_t depth = 1; depth <= kSets->max_depth(); ++depth) {
     for (uint64_t i = 0; i < 200; ++i) {

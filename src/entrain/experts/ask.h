@@ -24,7 +24,7 @@ struct Answers {
 
 struct AskOptions {
   int64_t rows = 64;               ///< asked at once, all of one length
-  int64_t max_scratchpad = 64;     ///< tokens, then the answer is asked for all the same
+  int64_t max_scratchpad = 160;    ///< tokens, then the answer is asked for all the same
   bool keep_texts = false;
 };
 

@@ -23,6 +23,7 @@ void ObservationConfig::bind(config::Binder& b) {
   b.bind("slots", &slots, "workspace: M, slots at each position").range(1, 4096);
   b.bind("summaries", &summaries, "summary: running summaries of each source").range(1, 4096);
   b.bind("neighbours", &neighbours, "neighbours: experts that each one reads").range(1, 4096);
+  b.bind("runs", &runs, "how many of the pool's runs observe, the first ones, where others only add to the figures that need many runs (shares); 0: all of them").range(0, 1000);
   b.bind("steps", &steps, "of training").range(0, 1e9);
   b.bind("rows", &rows, "items in a step").range(1, 65536);
   b.bind("lr", &lr, "peak learning rate (AdamW, linear decay to zero)").range(0, 10);

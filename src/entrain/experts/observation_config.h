@@ -23,6 +23,7 @@ struct ObservationConfig {
   int64_t slots = 16;
   int64_t summaries = 1;
   int64_t neighbours = 2;
+  int64_t runs = 0;
   int64_t steps = 600;
   int64_t rows = 64;
   double lr = 2e-3;

@@ -177,7 +177,7 @@ bool train_run(const PoolRecipe& recipe, const fs::path& dir, int64_t run, const
     sheets.awareness = ask_split(pool, recipe.pool, reasoning::Split::kAwareness, recipe.pool.awareness_items, seed);
     sheets.tune = ask_split(pool, recipe.pool, reasoning::Split::kTune, recipe.pool.tune_items, seed);
     sheets.test = ask_split(pool, recipe.pool, reasoning::Split::kTest, recipe.pool.test_items, 0);
-    sheets.test_other = other_surface(pool, sheets.test);
+    sheets.test_other = recipe.pool.english > 0 ? other_surface(pool, sheets.test) : other_letters(pool, sheets.test);
     agree_on_failures(std::vector<Sheet*>{&sheets.awareness, &sheets.tune, &sheets.test, &sheets.test_other});
     for (const std::string& failure : sheets.test.failures()) say(failure);
     std::vector<AwarenessHeads> heads(pool.experts.size());
@@ -203,9 +203,10 @@ bool train_run(const PoolRecipe& recipe, const fs::path& dir, int64_t run, const
     for (const auto& failure : result.value("failures", Json::array())) found.push_back(failure.get<std::string>());
     return found;
   }();
-  if (recipe.observation.steps > 0 && !why_none.empty()) {
+  const bool observes = recipe.observation.steps > 0 && (recipe.observation.runs == 0 || run <= recipe.observation.runs);
+  if (observes && !why_none.empty()) {
     say("no observation: " + why_none.front());
-  } else if (recipe.observation.steps > 0) {
+  } else if (observes) {
     const auto items = draw_items(recipe.pool, asked_families(recipe.pool), std::min<int64_t>(recipe.pool.train_items, 20000), reasoning::Split::kTrain, seed + 1000);
     const std::vector<Example> examples = make_examples(pool, items, recipe.pool.english, asker_of(recipe, pool));
     Entangled entangled(pool, recipe.observation, seed);

@@ -7,6 +7,8 @@
 #include <tuple>
 
 #include "entrain/base/error.h"
+#include "entrain/base/random.h"
+#include "entrain/experts/counterfactual.h"
 
 namespace entrain::experts {
 namespace {
@@ -91,6 +93,15 @@ Sheet make_sheet(const Pool& pool, std::vector<reasoning::Item> items, double en
 Sheet other_surface(const Pool& pool, const Sheet& sheet, const AskOptions& options) {
   std::vector<Question> questions = sheet.questions;
   for (Question& question : questions) question.in_english = !question.in_english;
+  return fill(pool, std::move(questions), options);
+}
+
+Sheet other_letters(const Pool& pool, const Sheet& sheet, const AskOptions& options) {
+  std::vector<Question> questions = sheet.questions;
+  for (Question& question : questions) {
+    RandomStream random = stream(0, "experts/letters", question.item.hash.high, question.item.hash.low);
+    question.item.symbolic = rename_letters(question.item.symbolic, draw_letter_map(question.item.symbolic, random));
+  }
   return fill(pool, std::move(questions), options);
 }
 

@@ -41,6 +41,8 @@ struct Sheet {
 Sheet make_sheet(const Pool& pool, std::vector<reasoning::Item> items, double english, const AskOptions& options = {});
 /// Asks the same questions in their other surface.
 Sheet other_surface(const Pool& pool, const Sheet& sheet, const AskOptions& options = {});
+/// Asks the same questions with their letters exchanged, for experts that read symbols alone. A question without letters stays as it is.
+Sheet other_letters(const Pool& pool, const Sheet& sheet, const AskOptions& options = {});
 
 /// An expert that failed on one sheet counts as failed on all: what is fitted to one is used on the others. Throws Error{kNumeric} where none is left.
 void agree_on_failures(std::span<Sheet* const> sheets);

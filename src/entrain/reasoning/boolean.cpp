@@ -251,7 +251,7 @@ class Boolean : public Family {
       item.symbolic += symbolic(formula, formula.root, letters, true);
       item.english += "Is it so that " + english(formula, formula.root, adjectives) + " ?";
       item.answer = kValues[static_cast<size_t>(formula.value(formula.root, values))];
-      collect_steps(formula, formula.root, values, item.steps);
+      collect_steps(formula, formula.root, values, letters, item.steps);
       item.canonical = skeleton + "|" + canonical(formula, values);
       group.push_back(std::move(item));
     }
@@ -315,14 +315,19 @@ class Boolean : public Family {
     text += ")";
   }
 
-  // "● ∧ ⊥ : ⊥" for every connective from the inside out; negations of letters are read off in passing, those of brackets are steps.
-  static int collect_steps(const Formula& formula, int i, const std::vector<int>& values, std::vector<std::string>& steps) {
+  // From the inside out, every line read off the prompt or off lines before it: "D : ●" for a letter, "¬ ● : ⊥" for a negation, "● ∧ ⊥ : ⊥" for a connective.
+  static int collect_steps(const Formula& formula, int i, const std::vector<int>& values, const std::vector<std::string>& letters, std::vector<std::string>& steps) {
     const auto& node = formula.at(i);
-    if (node.letter >= 0) return formula.value(i, values);
-    const int left = collect_steps(formula, node.left, values, steps), right = collect_steps(formula, node.right, values, steps);
-    const int value = combine(node.op, left, right);
     const auto symbol = [](int v) { return std::string(kValues[static_cast<size_t>(v)]); };
-    steps.push_back(symbol(left) + " " + std::string(kOperators[node.op]) + " " + symbol(right) + " : " + symbol(value));
+    int value = 0;
+    if (node.letter >= 0) {
+      value = values[static_cast<size_t>(node.letter)];
+      steps.push_back(letters[static_cast<size_t>(node.letter)] + " : " + symbol(value));
+    } else {
+      const int left = collect_steps(formula, node.left, values, letters, steps), right = collect_steps(formula, node.right, values, letters, steps);
+      value = combine(node.op, left, right);
+      steps.push_back(symbol(left) + " " + std::string(kOperators[node.op]) + " " + symbol(right) + " : " + symbol(value));
+    }
     if (!node.negated) return value;
     steps.push_back("¬ " + symbol(value) + " : " + symbol(2 - value));
     return 2 - value;

@@ -260,9 +260,6 @@ class Chains : public Family {
       const auto names = rename_nodes(letters, counts(all_roles.front()), counts(roles), pinned);
       const auto adjectives = rename_nodes(words, counts(all_roles.front()), counts(roles), pinned);
       ENTRAIN_CHECK(!names.empty(), "nodes of a group are alike");
-      const auto text = [](const Literal& literal, const std::vector<std::string>& of, std::string_view negation) {
-        return std::string(literal.denied ? negation : "") + of[static_cast<size_t>(literal.name)];
-      };
       Item item;
       item.depth = how.depth;
       for (const int statement : order) {
@@ -280,7 +277,7 @@ class Chains : public Family {
       item.symbolic += " ? " + names[static_cast<size_t>(roles.asked)];
       item.english += " Is it " + adjectives[static_cast<size_t>(roles.asked)] + " ?";
       item.answer = answer_of(frame, roles);
-      item.steps = steps(frame, roles, names);
+      item.steps = steps(frame, roles, rules, order, names);
       const auto sign = [&](int node, bool holds) { return std::string(fact_at(frame, node, holds).denied ? kFalse : kTrue); };
       const std::vector<std::pair<int, std::string>> marks = {
           {roles.held, sign(roles.held, true)}, {roles.refused, sign(roles.refused, false)}, {roles.asked, "?"}};
@@ -316,17 +313,24 @@ class Chains : public Family {
     return graph_form(as_written, labels, marks);
   }
 
-  // Forwards from the fact that holds until the question is met, then backwards from the one that does not.
-  static std::vector<std::string> steps(const Frame& frame, const Roles& roles, const std::vector<std::string>& names) {
+  // Forwards from the fact that holds until the question is met, then backwards from the one that does not: the fact itself, then every rule used and what it gives.
+  static std::vector<std::string> steps(const Frame& frame, const Roles& roles, const std::vector<std::pair<Literal, Literal>>& rules, const std::vector<int>& order,
+                                        const std::vector<std::string>& names) {
     std::vector<std::string> steps;
+    const auto fact = [&](int node, bool holds) { steps.push_back(names[static_cast<size_t>(node)] + " : " + std::string(fact_at(frame, node, holds).denied ? kFalse : kTrue)); };
     const auto spread = [&](int start, bool forwards) {
+      fact(start, forwards);
       std::vector<int> queue = {start};
       for (size_t i = 0; i < queue.size(); ++i) {
-        for (const auto& [from, to] : frame.graph.edges) {
+        for (const int statement : order) {  // rules as they are read
+          if (statement < 0) continue;
+          const auto& [from, to] = frame.graph.edges[static_cast<size_t>(statement)];
           const int near = forwards ? from : to, far = forwards ? to : from;
           if (near != queue[i] || std::find(queue.begin(), queue.end(), far) != queue.end()) continue;
           queue.push_back(far);
-          steps.push_back(names[static_cast<size_t>(far)] + " : " + std::string(fact_at(frame, far, forwards).denied ? kFalse : kTrue));
+          const auto& [premise, conclusion] = rules[static_cast<size_t>(statement)];
+          steps.push_back(text(premise, names, "¬ ") + " → " + text(conclusion, names, "¬ "));
+          fact(far, forwards);
           if (far == roles.asked) return true;
         }
       }
@@ -336,6 +340,10 @@ class Chains : public Family {
       steps.push_back(names[static_cast<size_t>(roles.asked)] + " : " + std::string(kUncertain));
     }
     return steps;
+  }
+
+  static std::string text(const Literal& literal, const std::vector<std::string>& of, std::string_view negation) {
+    return std::string(literal.denied ? negation : "") + of[static_cast<size_t>(literal.name)];
   }
 };
 

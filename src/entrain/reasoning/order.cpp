@@ -221,8 +221,10 @@ class Order : public Family {
       };
       Item item;
       item.depth = how.depth;
+      std::vector<std::string> given;
       for (size_t i = 0; i < frame.graph.edges.size(); ++i) {
-        item.symbolic += written(frame.graph.edges[i], frame.strict[i], turned[i], names, {" < ", " > ", " ≤ "});
+        given.push_back(written(frame.graph.edges[i], frame.strict[i], turned[i], names, {" < ", " > ", " ≤ "}));
+        item.symbolic += given.back();
         item.symbolic += i + 1 < frame.graph.edges.size() ? " ; " : " ? ";
         item.english += written(frame.graph.edges[i], frame.strict[i], turned[i], persons,
                                 {" is below ", " is above ", " is not above "}) + " . ";
@@ -230,7 +232,7 @@ class Order : public Family {
       item.symbolic += written(asked, frame.asks_strict, turned.back(), names, {" < ", " > ", " ≤ "});
       item.english += "Is " + written(asked, frame.asks_strict, turned.back(), persons, {" below ", " above ", " not above "}) + " ?";
       item.answer = frame.answer(asked.first, asked.second);
-      item.steps = steps(frame, asked, frame.asks_strict && turned.back(), names);
+      item.steps = steps(frame, asked, frame.asks_strict && turned.back(), given, names);
       const std::string sign = frame.asks_strict ? "<" : "≤";
       item.canonical = skeleton + "|" + graph_form(frame.graph, labels, {{asked.first, sign}, {asked.second, "?"}});
       group.push_back(std::move(item));
@@ -238,24 +240,23 @@ class Order : public Family {
     return group;
   }
 
-  // What is above the name asked about until the other is met, then what is below it; < where a strict comparison lies between.
-  static std::vector<std::string> steps(const Frame& frame, const Pair& asked, bool reversed, const std::vector<std::string>& names) {
+  // What is above the name asked about until the other is met, then what is below it; < where a strict comparison lies between. Before each, the comparison that shows it.
+  static std::vector<std::string> steps(const Frame& frame, const Pair& asked, bool reversed, const std::vector<std::string>& given, const std::vector<std::string>& names) {
     const int subject = reversed ? asked.second : asked.first, other = reversed ? asked.first : asked.second;
     std::vector<std::string> steps;
     const auto name = [&](int node) { return names[static_cast<size_t>(node)]; };
     const auto spread = [&](bool upwards) {
       std::vector<int> queue = {subject};
       for (size_t i = 0; i < queue.size(); ++i) {
-        for (const auto& [from, to] : frame.graph.edges) {
+        for (size_t edge = 0; edge < given.size(); ++edge) {
+          const auto& [from, to] = frame.graph.edges[edge];
           const int near = upwards ? from : to, far = upwards ? to : from;
           if (near != queue[i] || std::find(queue.begin(), queue.end(), far) != queue.end()) continue;
           queue.push_back(far);
+          steps.push_back(given[edge]);
           const bool strict = upwards ? frame.reaches_strictly(subject, far) : frame.reaches_strictly(far, subject);
-          if (upwards || !strict) {
-            steps.push_back(upwards ? name(subject) + (strict ? " < " : " ≤ ") + name(far) : name(far) + " ≤ " + name(subject));
-          } else {
-            steps.push_back(name(subject) + " > " + name(far));
-          }
+          const std::string shown = !upwards && strict ? name(subject) + " > " + name(far) : upwards ? name(subject) + (strict ? " < " : " ≤ ") + name(far) : name(far) + " ≤ " + name(subject);
+          if (shown != given[edge]) steps.push_back(shown);
           if (far == other) return true;
         }
       }

@@ -176,7 +176,8 @@ Item make_item(const Tree& tree, int x, int64_t depth) {
   const auto symbol = [&](int at) { return std::string(member[static_cast<size_t>(at)] ? kTrue : kFalse); };
   for (int i = 0; i <= root; ++i) {
     const Node& node = tree[static_cast<size_t>(i)];
-    if (!node.is_leaf()) item.steps.push_back(symbol(node.left) + " " + std::string(kOperators[static_cast<size_t>(node.op)]) + " " + symbol(node.right) + " : " + symbol(i));
+    const std::string read = node.is_leaf() ? write_symbols(tree, i) : symbol(node.left) + " " + std::string(kOperators[static_cast<size_t>(node.op)]) + " " + symbol(node.right);
+    item.steps.push_back(read + " : " + symbol(i));
   }
   item.canonical = sorted_symbols(item.symbolic) + "|" + in_figures(x) + "∈" + canonical_form(tree, root);
   return item;
