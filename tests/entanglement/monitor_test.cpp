@@ -72,6 +72,20 @@ TEST(EntanglementMonitor, ComparesEstimatesWithExactSums) {
   EXPECT_LT(error(4096), 0.05);  // sd of a pair 1/sqrt(8192) = 0.011 of a mean kernel above 0.14: below 8 % even if all pairs erred alike
 }
 
+TEST(EntanglementMonitor, ChecksTheEstimatesThatTheLossMakes) {
+  const Tensor h = normal({4, 600, kStates}, 2, at::kFloat), w = normal({kWidth, kStates}, 3, at::kFloat);
+  const auto error = [&](const std::string& loss, int64_t n_rows) {
+    Context context = context_of(n_rows, 600);
+    context.views = 2;
+    return read(h.narrow(0, 0, n_rows), w, {.width = kWidth, .loss = loss, .frequencies = 1}, context).estimate_error;
+  };
+  EXPECT_GT(error("infonce", 4), 0.0);    // 2,400 positions: features
+  EXPECT_EQ(error("infonce", 2), 0.0);    // 1,200: exact
+  EXPECT_EQ(error("contraclm", 4), 0.0);  // rows of 1,200, whatever the batch holds
+  EXPECT_GT(error("hsic", 2), 0.0);       // always by features
+  for (const std::string loss : {"decov", "sigreg", "ecf", "cosreg"}) EXPECT_EQ(error(loss, 4), 0.0) << loss;
+}
+
 TEST(EntanglementMonitor, LongBatchesAreSampledEvenly) {
   // 2,050 tokens: every second one of the first, and all of the second direction.
   Tensor h = at::zeros({2, 2050, 2});

@@ -114,8 +114,14 @@ TEST(Entangled, SaysHowPairsAreMade) {
   const Bench bench;
   const auto said = [&](const std::string& run, const std::vector<std::string>& settings) { return bench.train(run, bench.recipe(settings)).start.methods; };
   EXPECT_EQ(said("plain", {}), std::vector<std::string>{});
-  EXPECT_EQ(said("auto", {"entanglement.blocks=[0, 1]"}), std::vector<std::string>{"entanglement: infonce, positives next, exact pairs"});
-  EXPECT_EQ(said("features", {"entanglement.pairs=random_features"}), std::vector<std::string>{"entanglement: infonce, positives next, random features, 256 orthogonal frequencies"});
+  EXPECT_EQ(said("auto", {"entanglement.blocks=[0, 1]"}), std::vector<std::string>{"entanglement: infonce, positives next, exact pairs among 32 positions"});
+  EXPECT_EQ(said("features", {"entanglement.pairs=random_features"}), std::vector<std::string>{"entanglement: infonce, positives next, random features, 256 orthogonal frequencies, for the pairs among 32 positions"});
+  // By row whatever the scope says, and two views of 8 positions in each; with weight 0 there is one.
+  const std::vector<std::string> contraclm = {"entanglement.loss=contraclm", "entanglement.positives=views", "train.micro_batches=2"};
+  EXPECT_EQ(said("views", contraclm), std::vector<std::string>{"entanglement: contraclm, positives views, exact pairs among 16 positions"});
+  EXPECT_EQ(said("batch", {"entanglement.positives=views", "train.micro_batches=2"}), std::vector<std::string>{"entanglement: infonce, positives views, exact pairs among 32 positions"});
+  EXPECT_EQ(said("zero", {"entanglement.positives=views", "entanglement.weight=0"}), std::vector<std::string>{"entanglement: infonce, positives next, exact pairs among 32 positions"});
+  EXPECT_EQ(said("moments", {"entanglement.loss=decov"}), std::vector<std::string>{"entanglement: decov, positives next, covariances of all positions"});
 }
 
 TEST(Entangled, LiteralLossRaisesAnAlarm) {

@@ -68,9 +68,9 @@ double weight_at(const Config& config, double fraction) {
   return config.weight * std::min(rise, fall);
 }
 
-double flops_per_pass(const Config& config, int64_t model_width, int64_t rows, int64_t positions) {
+double flops_per_pass(const Config& config, int64_t model_width, int64_t rows, int64_t positions, int64_t views, int64_t n_ranks) {
   const double n = static_cast<double>(rows * positions), d = static_cast<double>(config.width);
-  return n * 6.0 * static_cast<double>(model_width) * d + pair_flops(config, rows, positions);
+  return n * 6.0 * static_cast<double>(model_width) * d + pair_flops(config, rows, positions, views, n_ranks);
 }
 
 }  // namespace entrain::entanglement

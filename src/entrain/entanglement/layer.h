@@ -49,7 +49,7 @@ class Layer {
 /// lambda at a share of the budget: rises over `warmup`, falls over the last `decay`.
 double weight_at(const Config& config, double fraction);
 
-/// Matrix-product FLOPs of one layer in one training step over micro-batches of `rows` rows of `positions` positions.
-double flops_per_pass(const Config& config, int64_t model_width, int64_t rows, int64_t positions);
+/// Matrix-product FLOPs of one layer in one training pass over a micro-batch, as pair_flops().
+double flops_per_pass(const Config& config, int64_t model_width, int64_t rows, int64_t positions, int64_t views, int64_t n_ranks);
 
 }  // namespace entrain::entanglement

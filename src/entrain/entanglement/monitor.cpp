@@ -10,6 +10,7 @@
 #include "entrain/base/format.h"
 #include "entrain/entanglement/groups.h"
 #include "entrain/entanglement/losses.h"
+#include "entrain/entanglement/moment_losses.h"
 #include "entrain/entanglement/pair_sums.h"
 #include "entrain/entanglement/positives.h"
 #include "entrain/entanglement/ranks.h"
@@ -35,9 +36,11 @@ double effective_rank(const Tensor& z) {
   return std::exp(-at::xlogy(shares, shares).sum().item<double>());
 }
 
-/// log of the mean over i != j of e^(z_i.z_j / temperature), exactly unless `config` says otherwise. z: (n, d).
-double log_mean_kernel(const Tensor& z, Config config, const Context& context) {
-  config.scope = "batch";
+/// log of the mean over i != j of e^(z_i.z_j / temperature), made as `pairs` says whatever the loss is. z: (n, d).
+double log_mean_kernel(const Tensor& z, const std::string& pairs, double temperature, Config config, const Context& context) {
+  config.loss = "align_uniform";
+  config.pairs = pairs;
+  config.temperature = temperature;
   return log_pair_mean(z.unsqueeze(0), config, context).item<double>();
 }
 
@@ -55,14 +58,14 @@ void read_entropies(const Tensor& z, double temperature, Reading& reading) {
   reading.entropy_p95 = at::quantile(entropies, 0.95).item<double>();
 }
 
-double estimate_error(const Tensor& z, int64_t n_candidates, Config config, const Context& context) {
-  const PairSums way = choose_pairs(config, n_candidates);
+double estimate_error(const Tensor& z, int64_t n_candidates, const Config& config, const Context& context) {
+  const bool has_kernel = config.loss == "hsic" || config.loss == "attribute_hsic";  // by features whatever config.pairs says
+  if (is_moment_loss(config.loss) && !has_kernel) return 0;
+  const PairSums way = has_kernel ? PairSums::kRandomFeatures : choose_pairs(config, n_candidates);
   if (way == PairSums::kExact) return 0;
   // With `fft`, the same features without the weights.
-  config.pairs = way == PairSums::kPositiveFeatures ? "positive_features" : "random_features";
-  const double estimated = log_mean_kernel(z, config, context);
-  config.pairs = "exact";
-  return std::abs(std::exp(estimated - log_mean_kernel(z, config, context)) - 1);
+  const std::string pairs = way == PairSums::kPositiveFeatures ? "positive_features" : "random_features";
+  return std::abs(std::exp(log_mean_kernel(z, pairs, config.temperature, config, context) - log_mean_kernel(z, "exact", config.temperature, config, context)) - 1);
 }
 
 void read_projection(const Tensor& projection, Reading& reading) {
@@ -100,14 +103,12 @@ Reading read(const Tensor& h, const Tensor& projection, const Config& config, co
   reading.state_effective_rank = effective_rank(state_directions);
   const int64_t half = z.size(0) / 2;
   reading.cosines = to_vector((z.narrow(0, 0, half) * z.narrow(0, half, half)).sum(1));
-  Config exact = config;
-  exact.pairs = "exact";
-  exact.temperature = 0.25;
-  reading.uniformity = log_mean_kernel(z, exact, alone) - 1 / exact.temperature;
+  constexpr double kUniformityTemperature = 0.25;  // e^(-2 |x - y|^2) of unit vectors
+  reading.uniformity = log_mean_kernel(z, "exact", kUniformityTemperature, config, alone) - 1 / kUniformityTemperature;
   read_entropies(z, config.temperature, reading);
   constexpr std::array<double, 6> kTemperatures = {0.05, 0.1, 0.25, 0.5, 1.0, 2.0};
   reading.soft_nearest_neighbour = soft_nearest_neighbour(z, context.ids.reshape({-1}).index_select(0, chosen), kTemperatures);
-  const int64_t group = config.scope == "batch" && config.loss != "contraclm" ? n * number_of(context.ranks) : h.size(1) * context.views;
+  const int64_t group = group_size(config, h.size(0), h.size(1), context.views, number_of(context.ranks));
   reading.estimate_error = estimate_error(z.index_select(0, evenly_spaced(z.size(0), std::min(z.size(0), kEstimatePositions))), group, config, alone);
   return reading;
 }

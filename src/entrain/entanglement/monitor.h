@@ -28,7 +28,7 @@ struct Reading {
   double head_norm = 0;               ///< |W|_F
   double head_top_share = 0;          ///< the largest singular value's square over the sum of all, 1/d to 1
   double soft_nearest_neighbour = 0;  ///< of z by token, lowest over a grid of temperatures; low: tokens stay apart
-  double estimate_error = 0;          ///< |estimated - exact| / exact of mean_{i != j} e^(z_i.z_j / tau) on at most 512 positions; 0 where pairs are exact
+  double estimate_error = 0;          ///< |estimated - exact| / exact of mean_{i != j} e^(z_i.z_j / tau) on at most 512 positions; 0 where pairs are exact or none are formed
   std::vector<double> entropies = {};  ///< of each position measured, as above
   std::vector<double> cosines = {};    ///< of z in the first half of the positions measured and in the second, one a pair
 };

@@ -7,21 +7,24 @@
 #include <sstream>
 
 #include "entrain/base/error.h"
+#include "entrain/entanglement/groups.h"
 #include "entrain/entanglement/layer.h"
 #include "entrain/entanglement/losses.h"
 #include "entrain/entanglement/monitor.h"
 #include "entrain/entanglement/pair_sums.h"
 #include "entrain/entanglement/positives.h"
+#include "entrain/entanglement/ranks.h"
 #include "entrain/train/method.h"
 #include "entrain/train/optimizer.h"
 
 namespace entrain::train {
 namespace {
 
-/// Rows and positions the layers see in one pass.
-int64_t pass_rows(const Recipe& recipe) {
-  return recipe.train.rows / recipe.train.micro_batches * (recipe.entanglement.positives == "views" ? 2 : 1);
-}
+/// Of the layer; with weight 0 only the monitor is left, which must not double the rows.
+int64_t views_of(const entanglement::Config& config) { return config.positives == "views" && config.weight > 0 ? 2 : 1; }
+
+/// Rows the layers see in one pass, those of both views counted.
+int64_t pass_rows(const Recipe& recipe) { return recipe.train.rows / recipe.train.micro_batches * views_of(recipe.entanglement); }
 
 /// Training tokens for statistics, as the run itself reads them: a recipe that may see part of the text counts only that part.
 std::vector<int32_t> sample_tokens(const Recipe& recipe, text::BatchSource& batches) {
@@ -64,7 +67,7 @@ Tensor read_attribute(const std::string& path, const text::Tokenizer& tokenizer)
 class Entanglement final : public Method {
  public:
   Entanglement(const Recipe& recipe, const text::Tokenizer& tokenizer, text::BatchSource& batches, Communicator& ranks) : config_(recipe.entanglement), recipe_(recipe), ranks_(ranks) {
-    if (config_.weight == 0 && config_.positives == "views") config_.positives = "next";  // only the monitor is left, which must not double the rows
+    if (config_.positives == "views" && views() == 1) config_.positives = "next";
     layers_.reserve(config_.blocks.size());  // the taps hold their addresses
     for (const double block : config_.blocks) {
       layers_.emplace_back(config_, static_cast<int64_t>(block), recipe.model.width, static_cast<uint64_t>(recipe.train.seed), parameters_);
@@ -80,11 +83,11 @@ class Entanglement final : public Method {
   }
 
   std::string describe() const override {
-    const int64_t rows = config_.scope == "sequence" ? views() : pass_rows(recipe_);
-    return "entanglement: " + config_.loss + ", positives " + config_.positives + ", " + entanglement::describe(config_, rows * recipe_.model.context);
+    const int64_t n = entanglement::group_size(config_, pass_rows(recipe_), recipe_.model.context, views(), entanglement::number_of(&ranks_));
+    return "entanglement: " + config_.loss + ", positives " + config_.positives + ", " + entanglement::describe(config_, n);
   }
 
-  int64_t views() const override { return config_.positives == "views" ? 2 : 1; }
+  int64_t views() const override { return views_of(recipe_.entanglement); }
 
   void tap(const Moment& moment, const text::Batch& batch, model::Taps& taps) override {
     if (moment.part == 0) parameters_.clear_gradients();
@@ -174,8 +177,8 @@ double method_flops_per_step(const Recipe& recipe, double model_flops) {
   const entanglement::Config& config = recipe.entanglement;
   if (!config.is_on() || config.weight == 0) return 0;
   const double passes = static_cast<double>(recipe.train.micro_batches) * static_cast<double>(config.blocks.size());
-  const double layers = passes * entanglement::flops_per_pass(config, recipe.model.width, pass_rows(recipe), recipe.model.context);
-  return layers + (config.positives == "views" ? model_flops : 0);
+  const double layers = passes * entanglement::flops_per_pass(config, recipe.model.width, pass_rows(recipe), recipe.model.context, views_of(config), /*n_ranks=*/1);
+  return layers + (views_of(config) == 2 ? model_flops : 0);
 }
 
 }  // namespace entrain::train
