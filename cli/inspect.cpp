@@ -151,7 +151,8 @@ void inspect_entanglement(const Options& options) {
   const int64_t context = model.config().context;
   const eval::States states = eval::collect_states(model, tokenizer, options.text, "blocks." + std::to_string(view.block) + ".hook_resid_mid", {context, options.tokens});
   const entanglement::Reading reading = read_monitor(states, view, std::min<int64_t>(context, 128));
-  const std::vector<std::string> alarms = entanglement::alarms(reading, 1.0, 1.0, 0.0);  // of the geometry alone
+  std::vector<std::string> alarms;  // of the geometry alone: there are no steps to look at
+  for (const entanglement::Alarm& alarm : entanglement::alarms(reading, {})) alarms.push_back(alarm.text);
   const entanglement::Relations relations = entanglement::find_relations(at::linear(states.values, view.projection), states.ids, states.windows, {});
   const Reader reader(tokenizer, states);
   if (!options.map.empty()) {

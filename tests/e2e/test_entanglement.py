@@ -1,10 +1,16 @@
 """The entanglement layer from outside: same bits at weight 0, no trace in what is saved, inspection, adaptation of a trained model, bad input."""
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import termios
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from program import check_error, checkpoints, entrain, metrics, steps, write_recipe
+from program import ENTRAIN, check_error, checkpoints, entrain, metrics, steps, write_recipe
 
 BASE = {"model.width": 32, "model.layers": 2, "model.context": 32, "budget.steps": 100}
 LAYER = {**BASE, "entanglement.mode": "side", "entanglement.width": 16, "entanglement.weight": 0.5, "entanglement.monitor_every": 25}
@@ -52,6 +58,38 @@ def test_metrics_hold_the_monitor(entangled):
     assert full and len(full) < len(readings)
     for name in ("mean_cosine", "uniformity", "alignment", "entropy_mean", "head_norm", "soft_nearest_neighbour"):
         assert any(key.endswith(f".{name}") for key in full[0]), name
+
+
+def test_the_last_step_is_read_and_progress_shows_it(entangled, data, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.toml", data, {**LAYER, "entanglement.blocks": [0, 1], "entanglement.monitor_every": 0, "budget.steps": 3})
+    last = entrain("train", recipe, "--run", tmp_path / "run").stderr.decode()
+    figures = steps(tmp_path / "run")[-1]["figures"]
+    assert not any("mean_cosine" in name for record in steps(tmp_path / "run")[:-1] for name in record["figures"])
+    line = next(line for line in last.splitlines() if line.startswith("100.0% step 3"))
+    for block in (0, 1):
+        cosine, rank, gate, loss = (figures[f"entanglement.{block}.{name}"] for name in ("mean_cosine", "effective_rank", "gate_rate", "loss"))
+        assert f"  entanglement.{block} loss {loss:.3g} cosine {cosine:.3g} rank {rank:.3g} gate {100 * gate:.3g}%" in line
+
+
+def test_progress_keeps_to_one_line_of_a_terminal(data, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.toml", data, {**LAYER, "entanglement.blocks": [0, 1], "entanglement.monitor_every": 1, "budget.steps": 3})
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 90, 0, 0))
+    with subprocess.Popen([ENTRAIN, "train", recipe, "--run", tmp_path / "run"], stderr=follower, stdout=subprocess.DEVNULL) as process:
+        os.close(follower)
+        shown = b""
+        while True:
+            try:
+                part = os.read(leader, 4096)
+            except OSError:  # how a terminal ends
+                break
+            if not part:
+                break
+            shown += part
+    os.close(leader)
+    assert process.returncode == 0
+    lines = [line for line in shown.decode().replace("\x1b[K", "").replace("\n", "\r").split("\r") if "% step " in line]
+    assert lines and all(len(line) == 89 for line in lines), lines  # cut before the last column, so that no terminal breaks it
 
 
 @pytest.mark.parametrize("run", ["plain", "entangled"])

@@ -59,6 +59,7 @@ TEST(Gate, GradnormHitsItsShare) {
   for (const double share : {0.1, 0.5}) {
     const Gated gated = apply_gate(Gate::kGradnorm, p.g, p.u, share);
     EXPECT_NEAR(gated.ratio, share, 1e-5);
+    EXPECT_NEAR(gated.side_ratio, p.u.norm().item<double>() / p.g.norm().item<double>(), 1e-5);  // as it came
     EXPECT_NEAR((gated.gradient - p.g).norm().item<double>() / p.g.norm().item<double>(), share, 1e-5);
   }
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <set>
 
 #include "entrain/base/error.h"
 #include "entrain/model/safetensors.h"
@@ -106,6 +107,11 @@ TEST(Entangled, ShowsTheMonitorAndChargesItsFlops) {
   EXPECT_FALSE(has(on.steps[3], ".effective_rank"));
   EXPECT_TRUE(has(on.steps[3], ".gate_rate"));
   EXPECT_NE(read_file(bench.run("on") / "metrics.jsonl").find("entanglement.1.effective_rank"), std::string::npos);
+  for (const StepRecord& record : bench.train("end", bench.recipe({"entanglement.weight=0.5", "entanglement.monitor_every=0"})).steps) {
+    EXPECT_EQ(has(record, ".effective_rank"), record.step == 12) << record.step;  // only at the end
+  }
+  const Recorder uneven = bench.train("uneven", bench.recipe({"entanglement.weight=0.5", "entanglement.monitor_every=5", "train.micro_batches=2"}));
+  for (const StepRecord& record : uneven.steps) EXPECT_EQ(has(record, ".effective_rank"), record.step % 5 == 0 || record.step == 12) << record.step;
   const Recorder views = bench.train("views", bench.recipe({"entanglement.positives=views", "model.dropout=0.1"}));
   EXPECT_GT(views.start.flops_per_step, 1.9 * plain.start.flops_per_step);
 }
@@ -128,9 +134,49 @@ TEST(Entangled, LiteralLossRaisesAnAlarm) {
   const Bench bench;
   const Recorder recorder = bench.train("literal", bench.recipe({"entanglement.loss=literal", "entanglement.weight=10", "entanglement.gate=none", "entanglement.norm_cap=0", "entanglement.temperature=0.1",
                                                                  "entanglement.head_lr=0.05", "budget.steps=120", "evaluation.every=0"}));
-  size_t alarms = 0;
-  for (const StepRecord& record : recorder.steps) alarms += record.alarms.size();
-  EXPECT_GT(alarms, 0u);
+  std::multiset<std::string> kinds;
+  for (const StepRecord& record : recorder.steps) {
+    for (const std::string& alarm : record.alarms) kinds.insert(alarm_kind(alarm));
+  }
+  EXPECT_GT(kinds.size(), 0u);
+  for (const std::string& kind : kinds) EXPECT_EQ(kinds.count(kind), 1u) << kind;
+}
+
+TEST(Entangled, ResumingRaisesNoAlarmAgain) {
+  const Bench bench;
+  const Recipe recipe = bench.recipe({"entanglement.loss=literal", "entanglement.weight=10", "entanglement.gate=none", "entanglement.norm_cap=0", "entanglement.temperature=0.1",
+                                      "entanglement.head_lr=0.05", "budget.steps=60", "evaluation.every=0"});
+  const auto first_alarm = [](const Recorder& recorder) -> int64_t {
+    for (const StepRecord& record : recorder.steps) {
+      if (!record.alarms.empty()) return record.step;
+    }
+    return -1;
+  };
+  const int64_t step = first_alarm(bench.train("whole", recipe));
+  ASSERT_GT(step, 0);
+  ASSERT_LT(step, 59);
+  bench.train("parts", recipe, Start::kFresh, step + 1);
+  bench.train("parts", recipe, Start::kResume);
+  expect_equal(RunContents(bench.run("whole")), RunContents(bench.run("parts")), "alarms");
+}
+
+TEST(Entangled, ResumesFromACheckpointWithoutTheMonitorsNotes) {
+  const Bench bench;
+  const Recipe recipe = bench.recipe({"entanglement.weight=0.5"});
+  bench.train("whole", recipe);
+  bench.train("parts", recipe, Start::kFresh, 6);
+  const fs::path checkpoint = bench.checkpoint("parts"), file = checkpoint / "methods.safetensors", manifest = checkpoint / "manifest.json";
+  model::NamedTensors kept;
+  for (const auto& [name, tensor] : model::read_safetensors(file)) {
+    if (!name.ends_with(kOptional)) kept.emplace_back(name, tensor.clone());
+  }
+  ASSERT_LT(kept.size(), model::read_safetensors(file).size());
+  model::write_safetensors(file, kept);
+  OrderedJson json = OrderedJson::parse(read_file(manifest));
+  json["files"]["methods.safetensors"] = {{"bytes", fs::file_size(file)}, {"xxh3", to_hex(file_checksum(file))}};
+  write_file(manifest, json.dump());
+  bench.train("parts", recipe, Start::kResume);
+  EXPECT_EQ(read_file(bench.checkpoint("whole") / "model.safetensors"), read_file(bench.checkpoint("parts") / "model.safetensors"));
 }
 
 TEST(TrainFrom, StartsWithTheWeights) {

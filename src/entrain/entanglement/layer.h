@@ -17,6 +17,7 @@ struct Pulse {
   double loss = 0;      ///< of the side loss, before its weight
   double cosine = 0;    ///< of the side gradient and the language model's
   double gate_rate = 0; ///< share in conflict
+  double side_ratio = 0; ///< |side gradient| / |language model's|, before the gate and the cap and at the weight without warm-up and decay
   double ratio = 0;     ///< |added| / |language model's|
 };
 

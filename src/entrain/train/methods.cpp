@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 #include <regex>
-#include <set>
 #include <sstream>
 
 #include "entrain/base/error.h"
@@ -72,6 +71,7 @@ class Entanglement final : public Method {
     for (const double block : config_.blocks) {
       layers_.emplace_back(config_, static_cast<int64_t>(block), recipe.model.width, static_cast<uint64_t>(recipe.train.seed), parameters_);
     }
+    histories_.resize(layers_.size());
     OptimizerConfig heads = recipe.optimizer;
     heads.name = "adamw";
     heads.lr = config_.head_lr;
@@ -102,12 +102,13 @@ class Entanglement final : public Method {
     context_.step = static_cast<uint64_t>(moment.step * moment.parts + moment.part);
     context_.ranks = &ranks_;
     weight_ = entanglement::weight_at(config_, moment.fraction);
-    reading_due_ = moment.part == 0 && config_.monitor_every > 0 && moment.step % config_.monitor_every == 0;
+    step_ = moment.step;
+    const bool first = moment.part == 0;
     for (entanglement::Layer& layer : layers_) {
-      taps.add("blocks." + std::to_string(layer.block()) + ".hook_resid_mid", [this, &layer, share = 1.0 / static_cast<double>(moment.parts)](const Tensor& h) {
+      taps.add("blocks." + std::to_string(layer.block()) + ".hook_resid_mid", [this, &layer, first, share = 1.0 / static_cast<double>(moment.parts)](const Tensor& h) {
         entanglement::Context context = context_;
         context.block = static_cast<uint64_t>(layer.block());
-        if (reading_due_) read(layer, h, context);
+        if (first) seen_[layer.block()] = {h.detach(), layer.projection().clone(), context};
         return layer(h, context, weight_, share);
       });
     }
@@ -115,38 +116,51 @@ class Entanglement final : public Method {
 
   void step(int64_t step, double lr_multiplier) override { optimizer_->step(step, lr_multiplier); }
 
-  MethodReport report() override {
+  MethodReport report(double fraction) override {
+    // Whether a step is the last is not known before its end where the budget is in seconds.
+    const bool reading_due = fraction >= 1.0 || (config_.monitor_every > 0 && step_ % config_.monitor_every == 0);
     MethodReport report;
     report.figures.emplace_back("entanglement.weight", weight_);
-    for (const entanglement::Layer& layer : layers_) {
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      const entanglement::Layer& layer = layers_[i];
       const std::string prefix = "entanglement." + std::to_string(layer.block()) + ".";
       const entanglement::Pulse& pulse = layer.pulse();
       report.figures.emplace_back(prefix + "loss", pulse.loss);
       report.figures.emplace_back(prefix + "cosine", pulse.cosine);
       report.figures.emplace_back(prefix + "gate_rate", pulse.gate_rate);
+      report.figures.emplace_back(prefix + "side_ratio", pulse.side_ratio);
       report.figures.emplace_back(prefix + "gradient_ratio", pulse.ratio);
-      const auto found = readings_.find(layer.block());
-      if (!reading_due_ || found == readings_.end()) continue;
-      for (const auto& [name, value] : entanglement::figures(found->second)) report.figures.emplace_back(prefix + name, value);
-      for (const auto& [name, values] : entanglement::distributions(found->second)) report.distributions.emplace_back(prefix + name, values);
-      for (const std::string& alarm : entanglement::alarms(found->second, weight_ > 0 ? pulse.ratio : 1.0, pulse.loss, entanglement::loss_floor(config_, context_))) {
-        if (raised_.insert(prefix + alarm_kind(alarm)).second) report.alarms.push_back("block " + std::to_string(layer.block()) + ": " + alarm);
+      if (weight_ > 0) histories_[i].add(pulse.side_ratio, pulse.loss);
+      if (!reading_due) continue;
+      const Seen& seen = seen_.at(layer.block());
+      const entanglement::Reading reading = entanglement::read(seen.states, seen.projection, config_, seen.context);
+      for (const auto& [name, value] : entanglement::figures(reading)) report.figures.emplace_back(prefix + name, value);
+      for (const auto& [name, values] : entanglement::distributions(reading)) report.distributions.emplace_back(prefix + name, values);
+      entanglement::Course course = histories_[i].read();
+      course.floor = entanglement::loss_floor(config_, seen.context);
+      for (const entanglement::Alarm& alarm : entanglement::alarms(reading, course)) {
+        if (histories_[i].is_first(alarm.kind)) report.alarms.push_back("block " + std::to_string(layer.block()) + ": " + alarm.text);
       }
     }
+    seen_.clear();
     return report;
   }
 
   model::NamedTensors state() const override {
     model::NamedTensors all = optimizer_->state();
     for (const model::Weight& weight : parameters_.weights()) all.emplace_back(weight.name, weight.value);
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      all.emplace_back("entanglement.blocks." + std::to_string(layers_[i].block()) + std::string(kOptional), histories_[i].state());
+    }
     return all;
   }
 
  private:
-  void read(const entanglement::Layer& layer, const Tensor& h, const entanglement::Context& context) {
-    at::NoGradGuard no_grad;
-    readings_[layer.block()] = entanglement::read(h, layer.projection(), config_, context);
-  }
+  /// What a reading is of: the first micro-batch of a step and the projection it met.
+  struct Seen {
+    Tensor states, projection;
+    entanglement::Context context;
+  };
 
   entanglement::Config config_;
   const Recipe recipe_;
@@ -158,9 +172,9 @@ class Entanglement final : public Method {
   Tensor attribute_;
   entanglement::Context context_;
   double weight_ = 0;
-  bool reading_due_ = false;
-  std::map<int64_t, entanglement::Reading> readings_;
-  std::set<std::string> raised_;
+  int64_t step_ = 0;
+  std::map<int64_t, Seen> seen_;
+  std::vector<entanglement::History> histories_;
 };
 
 }  // namespace
