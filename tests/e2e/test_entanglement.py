@@ -98,6 +98,7 @@ def test_inspect(run, texts, tmp_path, request):
     done = entrain("inspect", "entanglement", folder, "--text", texts, "--json", "--map", tmp_path / "map.svg", "--tokens", 5000)
     seen = json.loads(done.stdout)
     assert seen["layer"] == (run == "entangled")
+    assert seen["positives"] == "next" and seen["trained_positives"] == ("next" if run == "entangled" else None)
     assert seen["figures"]["effective_rank"] > 1
     assert len(seen["pairs"]) > 5 and seen["clusters"]
     for pair in seen["pairs"]:
@@ -111,6 +112,21 @@ def test_inspect(run, texts, tmp_path, request):
     assert len(root.findall("{http://www.w3.org/2000/svg}circle")) > 20
     text = entrain("inspect", "entanglement", folder, "--text", texts, "--tokens", 5000).stdout.decode()
     assert "strongest pairs" in text and "clusters" in text
+
+
+@pytest.mark.parametrize("trained,read", [("same_token", "same_token"), ("window", "window"), ("ppmi", "next"), ("views", "next")])
+def test_inspect_names_the_positives_it_reads(trained, read, data, texts, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.toml", data, {**LAYER, "entanglement.positives": trained, "model.dropout": 0.1, "budget.steps": 5})
+    entrain("train", recipe, "--run", tmp_path / "run")
+    arguments = ("inspect", "entanglement", tmp_path / "run", "--text", texts, "--tokens", 3000)
+    seen = json.loads(entrain(*arguments, "--json").stdout)
+    assert (seen["positives"], seen["trained_positives"]) == (read, trained)
+    # The next three states exist for all but the last of a row of 32; a word comes again less surely; a window always holds others.
+    share = seen["figures"]["positive_share"]
+    assert {"next": share == 31 / 32, "window": share == 1, "same_token": 0 < share < 1 and share != 31 / 32}[read]
+    said = entrain(*arguments).stdout.decode().splitlines()[1]
+    assert said.startswith(f"positives {read}") and (trained in said)
+    assert ("alignment is not that of training" in said) == (read != trained)
 
 
 def test_adapts_a_trained_model(plain, data, tmp_path):
@@ -128,6 +144,8 @@ def test_adapts_a_trained_model(plain, data, tmp_path):
     (["entanglement.width=4096"], ["entanglement.width", "model.width"]),
     (["entanglement.temperature=0.1", 'entanglement.pairs="random_features"'], ["0.25", "entanglement.temperature"]),
     (['entanglement.pairs="fft"'], ["entanglement.scope"]),
+    (['entanglement.pairs="fft"', 'entanglement.scope="sequence"', 'entanglement.positives="views"'], ["fft", "entanglement.positives"]),
+    (['entanglement.loss="hsic"', "entanglement.temperature=0.1"], ["hsic", "entanglement.temperature"]),
     (['entanglement.loss="contraclm"'], ["entanglement.positives"]),
     (['entanglement.loss="attribute_hsic"'], ["entanglement.attribute"]),
     (['entanglement.loss="infonec"'], ["infonec", "infonce"]),
