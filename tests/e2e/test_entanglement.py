@@ -4,10 +4,12 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import struct
 import subprocess
 import termios
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 from program import ENTRAIN, check_error, checkpoints, entrain, metrics, steps, write_recipe
@@ -137,6 +139,39 @@ def test_adapts_a_trained_model(plain, data, tmp_path):
     assert abs(start - last_loss) < abs(start - first_loss)
     again = entrain("train", recipe, "--from", plain, "--run", tmp_path / "run", "--resume", code=0)
     assert b"resumed" in again.stderr
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def test_exports_hold_no_trace(entangled, tmp_path):
+    newest, bare = checkpoints(entangled)[-1], tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):  # a model that never met the layer
+        shutil.copy(newest / name, bare / name)
+    for source in (entangled, bare):
+        entrain("export", source, "--format", "hf", "--out", tmp_path / f"{source.name}-hf")
+        entrain("export", source, "--format", "gguf", "--out", tmp_path / f"{source.name}.gguf")
+    exported = contents(tmp_path / f"{entangled.name}-hf")
+    assert "model.safetensors" in exported and exported == contents(tmp_path / "bare-hf")
+    gguf = (tmp_path / f"{entangled.name}.gguf").read_bytes()
+    assert gguf == (tmp_path / "bare.gguf").read_bytes()
+    assert not any(b"entangle" in data for data in [gguf, *exported.values()])
+
+
+@pytest.mark.parametrize("format", ["hf", "gguf"])
+def test_adapts_a_model_of_another_program(format, plain, data, tmp_path):
+    origin = tmp_path / ("model.gguf" if format == "gguf" else "model")
+    entrain("export", plain, "--format", format, "--type", "f32", "--out", origin)
+    recipe = write_recipe(tmp_path / "recipe.toml", data, {**LAYER, "budget.steps": 6})
+    for name, source in (("ours", plain), ("theirs", origin)):
+        entrain("train", recipe, "--from", source, "--run", tmp_path / name)
+    ours, theirs = (checkpoints(tmp_path / name)[-1] for name in ("ours", "theirs"))
+    assert [record["loss"] for record in steps(tmp_path / "ours")] == [record["loss"] for record in steps(tmp_path / "theirs")]
+    for file in ("model.safetensors", "methods.safetensors"):
+        assert (ours / file).read_bytes() == (theirs / file).read_bytes(), file
+    assert steps(tmp_path / "theirs")[-1]["figures"]["entanglement.1.side_ratio"] > 0
 
 
 @pytest.mark.parametrize("settings,words", [

@@ -1,11 +1,14 @@
 // Training with the entanglement layer in place, through the whole trainer.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <set>
 
 #include "entrain/base/error.h"
+#include "entrain/interchange/pretrained.h"
+#include "entrain/model/generate.h"
 #include "entrain/model/safetensors.h"
 #include "entrain/train/method.h"
 #include "tiny_run.h"
@@ -54,9 +57,16 @@ TEST(Entangled, ModelHoldsNoTrace) {
 }
 
 TEST(Entangled, ResumesToTheSameBits) {
-  for (const std::string settings : {"entanglement.positives=next", "entanglement.positives=same_token", "entanglement.positives=views", "entanglement.pairs=random_features"}) {
+  const std::string memory = "entanglement.weight=0.5 memory.rows=50 memory.blocks=[0,1] memory.gate=true";
+  for (const std::string settings : {"entanglement.positives=next", "entanglement.positives=same_token", "entanglement.positives=views", "entanglement.positives=ppmi", "entanglement.positives=window",
+                                     "entanglement.positives=random", "entanglement.pairs=random_features", "entanglement.pairs=positive_features",
+                                     "entanglement.pairs=fft entanglement.scope=sequence", memory.c_str()}) {
     const Bench bench;
-    const Recipe recipe = bench.recipe({settings, "model.dropout=0.1", "train.micro_batches=2"});
+    std::vector<std::string> all;
+    std::istringstream words(settings);
+    for (std::string word; words >> word;) all.push_back(word);
+    all.insert(all.end(), {"model.dropout=0.1", "train.micro_batches=2"});
+    const Recipe recipe = bench.recipe(all);
     bench.train("whole", recipe);
     bench.train("parts", recipe, Start::kFresh, 5);
     bench.train("parts", recipe, Start::kResume);
@@ -78,6 +88,7 @@ TEST(Entangled, EveryLossAndEveryPositiveTrains) {
   all.push_back({"entanglement.pairs=fft", "entanglement.scope=sequence"});
   all.push_back({"entanglement.blocks=[0, 1]", "superposition.mode=full", "superposition.bag=2"});
   text::write_plain(bench.folder / "attribute.tsv", "ship\tthing\nbirds\tanimal\nsky\tthing\nthe\tthing\nseven\tanimal\n");
+  all.push_back({"entanglement.loss=attribute_hsic", "entanglement.attribute=" + (bench.folder / "attribute.tsv").string()});
   for (size_t i = 0; i < all.size(); ++i) {
     std::vector<std::string> settings = all[i];
     settings.insert(settings.end(), {"model.dropout=0.1", "budget.steps=4", "evaluation.every=0"});
@@ -140,6 +151,35 @@ TEST(Entangled, LiteralLossRaisesAnAlarm) {
   }
   EXPECT_GT(kinds.size(), 0u);
   for (const std::string& kind : kinds) EXPECT_EQ(kinds.count(kind), 1u) << kind;
+}
+
+TEST(Entangled, WorksBesideAMemory) {
+  const Bench bench;
+  const std::vector<std::string> memory = {"entanglement.weight=0", "memory.rows=50", "memory.blocks=[0, 1]", "memory.gate=true", "memory.lr=0.5", "budget.steps=40"};
+  std::vector<std::string> both = memory;
+  both[0] = "entanglement.weight=0.5";
+  bench.train("memory", bench.recipe(memory));
+  bench.train("both", bench.recipe(both));
+  const RunContents alone(bench.run("memory")), together(bench.run("both"));
+  EXPECT_NE(alone.weights, together.weights) << "the layer works";
+  ASSERT_FALSE(together.memory.empty());
+  EXPECT_NE(alone.memory, together.memory) << "its gradient reaches the rows below it";
+  for (const auto& [name, tensor] : model::read_safetensors(bench.checkpoint("both") / "memory.safetensors")) {
+    EXPECT_EQ(name.find("entanglement"), std::string::npos) << name;
+    EXPECT_GT(tensor.abs().max().item<double>(), 0.0) << name;
+  }
+  // Generation through the cache is that of the whole text read anew.
+  const model::Transformer model = interchange::load_model(bench.checkpoint("both"));
+  const std::vector<int32_t> prompt = {1, 2, 3};
+  const std::vector<int32_t> cached = model::generate(model, prompt, {.n_tokens = 20, .temperature = 0}, std::nullopt);
+  ASSERT_EQ(cached.size(), 20u);
+  const at::NoGradGuard no_grad;
+  std::vector<int64_t> ids(prompt.begin(), prompt.end());
+  for (size_t i = 0; i < cached.size(); ++i) {
+    const Tensor logits = model.logits(model.hidden(at::tensor(ids).unsqueeze(0))).select(1, static_cast<int64_t>(ids.size()) - 1);
+    ASSERT_EQ(cached[i], logits.argmax().item<int64_t>()) << i;
+    ids.push_back(cached[i]);
+  }
 }
 
 TEST(Entangled, ResumingRaisesNoAlarmAgain) {
