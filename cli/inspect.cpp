@@ -57,7 +57,11 @@ View choose_view(const Options& options, const fs::path& folder, const model::Co
   return view;
 }
 
-/// The monitor's reading on the windows of full length.
+/// Positives of a reading on any text: those of training where the text tells them. `ppmi` needs counts of the training text, `views` a second
+/// pass with dropout; `next` stands for them, and "alignment" is then another figure than in training.
+std::string readable_positives(const std::string& trained) { return trained == "ppmi" || trained == "views" ? "next" : trained; }
+
+/// The monitor's reading on the windows of full length. `same_token` weighs tokens by their share of this text.
 entanglement::Reading read_monitor(const eval::States& states, const View& view, int64_t context) {
   std::vector<int64_t> rows;
   for (size_t begin = 0; begin + static_cast<size_t>(context) <= states.ids.size() && rows.size() < 2048;) {
@@ -76,7 +80,7 @@ entanglement::Reading read_monitor(const eval::States& states, const View& view,
   const Tensor h = states.values.index_select(0, index).view({-1, context, states.values.size(1)});
   const std::vector<int64_t> ids(states.ids.begin(), states.ids.end());
   entanglement::Config config = view.config;
-  if (config.positives == "views" || config.positives == "ppmi" || config.positives == "same_token") config.positives = "next";  // those need more than a text
+  config.positives = readable_positives(config.positives);
   return entanglement::read(h, view.projection, config, {.ids = at::tensor(ids, at::kLong).index_select(0, index).view({-1, context})});
 }
 
@@ -107,7 +111,8 @@ class Reader {
 };
 
 OrderedJson to_json(const View& view, const entanglement::Reading& reading, const std::vector<std::string>& alarms, const entanglement::Relations& relations, const Reader& reader) {
-  OrderedJson json{{"block", view.block}, {"layer", view.is_layer}, {"figures", OrderedJson::object()}, {"alarms", alarms}};
+  OrderedJson json{{"block", view.block}, {"layer", view.is_layer}, {"positives", readable_positives(view.config.positives)}, {"trained_positives", view.is_layer ? OrderedJson(view.config.positives) : OrderedJson(nullptr)},
+                   {"figures", OrderedJson::object()}, {"alarms", alarms}};
   for (const auto& [name, value] : entanglement::figures(reading)) json["figures"][name] = value;
   const auto unit = [&](size_t i) {
     return OrderedJson{{"text", reader.name(relations.units[i])}, {"ids", relations.units[i].ids}, {"occurrences", relations.units[i].occurrences.size()}, {"example", reader.example(relations.units[i])}};
@@ -126,6 +131,8 @@ OrderedJson to_json(const View& view, const entanglement::Reading& reading, cons
 void print(const View& view, const entanglement::Reading& reading, const std::vector<std::string>& alarms, const entanglement::Relations& relations, const Reader& reader) {
   std::printf("block %lld, %s\n", static_cast<long long>(view.block),
               view.is_layer ? "in the layer's projection" : "the model's own states: the run has no entanglement layer there");
+  const std::string read = readable_positives(view.config.positives);
+  std::printf("positives %s%s\n", read.c_str(), read == view.config.positives ? "" : (" instead of " + view.config.positives + ", which a text alone does not tell: alignment is not that of training").c_str());
   for (const auto& [name, value] : entanglement::figures(reading)) std::printf("  %-26s %10.4f\n", name.c_str(), value);
   for (const std::string& alarm : alarms) std::printf("alarm: %s\n", alarm.c_str());
   std::printf("\nstrongest pairs without a token in common (cosine of centred means)\n");
@@ -151,7 +158,8 @@ void inspect_entanglement(const Options& options) {
   const int64_t context = model.config().context;
   const eval::States states = eval::collect_states(model, tokenizer, options.text, "blocks." + std::to_string(view.block) + ".hook_resid_mid", {context, options.tokens});
   const entanglement::Reading reading = read_monitor(states, view, std::min<int64_t>(context, 128));
-  const std::vector<std::string> alarms = entanglement::alarms(reading, 1.0, 1.0, 0.0);  // of the geometry alone
+  std::vector<std::string> alarms;  // of the geometry alone: there are no steps to look at
+  for (const entanglement::Alarm& alarm : entanglement::alarms(reading, {})) alarms.push_back(alarm.text);
   const entanglement::Relations relations = entanglement::find_relations(at::linear(states.values, view.projection), states.ids, states.windows, {});
   const Reader reader(tokenizer, states);
   if (!options.map.empty()) {

@@ -1,11 +1,14 @@
 #include "cli/progress.h"
 
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cmath>
 #include <cstdio>
+
+#include "entrain/base/format.h"
 
 namespace entrain::cli {
 namespace {
@@ -14,6 +17,38 @@ std::atomic<int> signals_received{0};
 
 void on_signal(int) {
   if (++signals_received > 2) ::_exit(130);  // the third Ctrl-C does not wait for the step to end
+}
+
+/// The beginning of a line that a terminal shows without breaking it; a line that breaks could not be rewritten.
+std::string fitted(const std::string& line) {
+  winsize size{};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return line;
+  size_t end = 0;
+  for (int columns = 0; end < line.size(); ++end) {
+    const bool begins_character = (static_cast<unsigned char>(line[end]) & 0xC0) != 0x80;
+    if (begins_character && ++columns >= size.ws_col) break;
+  }
+  return line.substr(0, end);
+}
+
+/// "  entanglement.1 loss 5.31 cosine 0.12 rank 43 gate 31%": what the methods last showed of each block, as far as it is known.
+std::string figures_text(const std::map<std::string, double>& figures) {
+  struct Shown {
+    const char *name, *label;
+    double scale;
+    const char* unit;
+  };
+  std::string text;
+  for (const auto& [key, loss] : figures) {
+    if (!key.ends_with(".loss")) continue;
+    const std::string block = key.substr(0, key.rfind('.'));
+    text += "  " + block;
+    for (const Shown& shown : {Shown{".loss", "loss", 1, ""}, {".mean_cosine", "cosine", 1, ""}, {".effective_rank", "rank", 1, ""}, {".gate_rate", "gate", 100, "%"}}) {
+      const auto found = figures.find(block + shown.name);
+      if (found != figures.end()) text += format(" %s %.3g%s", shown.label, shown.scale * found->second, shown.unit);
+    }
+  }
+  return text;
 }
 
 }  // namespace
@@ -88,6 +123,7 @@ void Progress::on_step(const train::StepRecord& r) {
     end_line();
     std::fprintf(stderr, "%salarm at step %lld: %s\n", label_.c_str(), static_cast<long long>(r.step), alarm.c_str());
   }
+  for (const auto& [name, value] : r.figures) figures_[name] = value;
   const bool fresh = smoothed_seconds_ == 0, new_objective = r.bag * 1000 + r.target_bag != smoothed_bag_;
   smoothed_bag_ = r.bag * 1000 + r.target_bag;
   smoothed_loss_ = fresh || new_objective ? r.loss : 0.95 * smoothed_loss_ + 0.05 * r.loss;
@@ -98,16 +134,14 @@ void Progress::on_step(const train::StepRecord& r) {
   last_shown_ = now;
   const double seconds_left = r.fraction > 0 ? r.seconds / r.fraction * (1.0 - r.fraction) : 0;
   const std::string bags = r.bag * r.target_bag > 1 ? " bags " + std::to_string(r.bag) + "->" + std::to_string(r.target_bag) : "";
-  std::string figures;
-  for (const auto& [name, value] : r.figures) {
-    char text[64];
-    std::snprintf(text, sizeof text, "%.3g", value);
-    if (name.ends_with(".loss")) figures += "  " + name + " " + text;
+  const std::string line = label_ + format("%5.1f%% step %lld%s  loss %.4f  lr %.2e  |g| %.2f  %s tok/s  %.0f GFLOP/s  %sB  %s left", 100.0 * r.fraction, static_cast<long long>(r.step),
+                                           bags.c_str(), smoothed_loss_, r.lr, r.gradient_norm, short_number(static_cast<double>(r.step_tokens) / smoothed_seconds_).c_str(),
+                                           r.step_flops / smoothed_seconds_ * 1e-9, short_number(resident_bytes()).c_str(), short_time(seconds_left).c_str()) + figures_text(figures_);
+  if (terminal_) {
+    std::fprintf(stderr, "\r\x1b[K%s", fitted(line).c_str());
+  } else {
+    std::fprintf(stderr, "%s\n", line.c_str());
   }
-  std::fprintf(stderr, "%s%s%5.1f%% step %lld%s  loss %.4f%s  lr %.2e  |g| %.2f  %s tok/s  %.0f GFLOP/s  %sB  %s left%s", terminal_ ? "\r\x1b[K" : "", label_.c_str(),
-               100.0 * r.fraction, static_cast<long long>(r.step), bags.c_str(), smoothed_loss_, figures.c_str(), r.lr, r.gradient_norm,
-               short_number(static_cast<double>(r.step_tokens) / smoothed_seconds_).c_str(), r.step_flops / smoothed_seconds_ * 1e-9,
-               short_number(resident_bytes()).c_str(), short_time(seconds_left).c_str(), terminal_ ? "" : "\n");
   std::fflush(stderr);
   line_open_ = terminal_;
 }

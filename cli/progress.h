@@ -2,6 +2,7 @@
 // What a run shows on standard error: one line that is rewritten on a terminal, a line now and then elsewhere.
 
 #include <chrono>
+#include <map>
 #include <string>
 
 #include "entrain/train/trainer.h"
@@ -24,6 +25,7 @@ class Progress final : public train::Observer {
   bool terminal_ = false, line_open_ = false;
   double smoothed_loss_ = 0, smoothed_seconds_ = 0;
   int64_t smoothed_bag_ = 0;
+  std::map<std::string, double> figures_;  ///< of methods: the newest of each
   std::chrono::steady_clock::time_point last_shown_;
 };
 

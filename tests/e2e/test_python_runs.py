@@ -31,7 +31,8 @@ def test_metrics(run):
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert frame["loss"].tolist() == [line["loss"] for line in lines if "loss" in line]
     assert frame["validation_nats_per_token"].notna().tolist() == [False, True, False, True, True]
-    assert frame["entanglement.1.loss"].notna().all() and frame["entanglement.1.mean_cosine"].notna().sum() == 2
+    assert frame["entanglement.1.loss"].notna().all()
+    assert frame["entanglement.1.mean_cosine"].notna().tolist() == [False, True, False, True, True]  # every second step and the last
     assert run.alarms == [(line["step"], alarm) for line in lines for alarm in line.get("alarms", [])]
 
 

@@ -44,6 +44,15 @@ TEST(EntanglementConfig, NamesTheFix) {
   expect_names({.pairs = "fft"}, {"entanglement.scope"});
   expect_names({.loss = "contraclm"}, {"views"});
   expect_names({.loss = "attribute_hsic"}, {"entanglement.attribute"});
+  for (const std::string loss : {"hsic", "attribute_hsic"}) {
+    for (const std::string pairs : {"auto", "exact"}) {
+      expect_names({.loss = loss, .temperature = 0.2, .pairs = pairs, .attribute = "words.tsv"}, {"the loss " + loss, "0.25", "entanglement.temperature"});
+    }
+    EXPECT_EQ(refusal({.loss = loss, .temperature = 0.25, .attribute = "words.tsv"}), "");
+  }
+  expect_names({.positives = "views", .scope = "sequence", .pairs = "fft"}, {"fft", "entanglement.positives", "exact"});
+  EXPECT_EQ(refusal({.positives = "window", .scope = "sequence", .pairs = "fft"}), "");
+  EXPECT_EQ(refusal({.positives = "views", .scope = "sequence"}), "");
   expect_names({.warmup = 0.6, .decay = 0.6}, {"exceed 1"});
   expect_names({.blocks = {9}, .width = 1000}, {"block 9", "width (1000)"});  // all at once
   EXPECT_EQ(refusal({.temperature = 0.1, .pairs = "exact"}), "");

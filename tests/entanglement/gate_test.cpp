@@ -29,6 +29,17 @@ TEST(Gate, TokenProjectionNeverOpposesAnyToken) {
   EXPECT_LT(((added - p.u) * agreed).abs().max().item<double>(), 1e-6);
 }
 
+TEST(Gate, TheCapKeepsThePromise) {
+  const Pair p;
+  for (const double size : {1.0, 100.0}) {
+    const Tensor u = p.u * size, by_token = apply_gate(Gate::kToken, p.g, u, 0.3).gradient - p.g, whole = apply_gate(Gate::kMatrix, p.g, u, 0.3).gradient - p.g;
+    const Tensor dots = (by_token * p.g).sum(-1), bound = -1e-6 * p.g.norm(2, {-1}) * u.norm(2, {-1});
+    EXPECT_TRUE((dots >= bound).all().item<bool>()) << size << " " << dots.min().item<double>();
+    EXPECT_GE((whole * p.g).sum().item<double>(), -1e-6 * p.g.norm().item<double>() * u.norm().item<double>()) << size;
+    EXPECT_GT(by_token.norm().item<double>(), 0.0);
+  }
+}
+
 TEST(Gate, MatrixProjectionIsOrthogonalWhenInConflict) {
   const Pair p;
   ASSERT_LT((p.g * p.u).sum().item<double>(), 0);
@@ -59,6 +70,7 @@ TEST(Gate, GradnormHitsItsShare) {
   for (const double share : {0.1, 0.5}) {
     const Gated gated = apply_gate(Gate::kGradnorm, p.g, p.u, share);
     EXPECT_NEAR(gated.ratio, share, 1e-5);
+    EXPECT_NEAR(gated.side_ratio, p.u.norm().item<double>() / p.g.norm().item<double>(), 1e-5);  // as it came
     EXPECT_NEAR((gated.gradient - p.g).norm().item<double>() / p.g.norm().item<double>(), share, 1e-5);
   }
 }

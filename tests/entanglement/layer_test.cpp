@@ -121,6 +121,21 @@ TEST(EntanglementLayer, MicroBatchesShareTheWeight) {
   EXPECT_TRUE(at::allclose(gradient(0.25) * 4, gradient(1.0), 1e-4, 1e-6));
 }
 
+TEST(EntanglementLayer, SideRatioDoesNotFollowTheSchedule) {
+  Config config = config_of();
+  config.norm_cap = 0.01;
+  Tapped run(config);
+  std::vector<double> ratios, added;
+  for (const double weight : {1e-4, 1.0}) {
+    run.gradients(weight);
+    ratios.push_back(run.layer.pulse().side_ratio);
+    added.push_back(run.layer.pulse().ratio);
+  }
+  EXPECT_NEAR(ratios[0], ratios[1], 1e-4 * ratios[1]);  // float32 rounding
+  EXPECT_GT(ratios[1], 0.0);
+  EXPECT_GT(added[1], 2 * added[0]);  // which the schedule and the cap bound
+}
+
 TEST(EntanglementLayer, ProjectionStartsOrthonormal) {
   Tapped run(config_of());
   const Tensor w = run.layer.projection();

@@ -76,35 +76,42 @@ TEST(EntanglementLossGradient, OfMomentLosses) {
   }
 }
 
-/// Loss and gradient of the whole batch against those of three ranks with a third of the rows each.
+/// Loss and gradient of the whole batch against those of three ranks with a third of the texts each, in all their views.
 void expect_equal_over_ranks(const Config& config, const std::string& name) {
-  constexpr int64_t kRanks = 3, kRowsEach = 2;
-  const MicroBatch whole(1, kRanks * kRowsEach);
-  const Tensor v = normal({kRanks * kRowsEach, kPositions, kWidth}, 9);
+  constexpr int64_t kRanks = 3, kTextsEach = 2, kTexts = kRanks * kTextsEach;
+  const int64_t views = config.positives == "views" ? 2 : 1;
+  const MicroBatch whole(views, views * kTexts);
+  const Tensor v = normal({views * kTexts, kPositions, kWidth}, 9);
+  // (views x kTextsEach) rows of the whole batch that a rank has, one view after the other
+  const auto rows_of = [&](int64_t rank) {
+    return (at::arange(views, at::kLong).unsqueeze(1) * kTexts + at::arange(kTextsEach, at::kLong) + rank * kTextsEach).reshape({-1});
+  };
   const Tensor leaf = v.clone().requires_grad_();
   const Tensor expected = loss(leaf, config, whole.context, *make_positives(config, whole.context));
   const Tensor expected_gradient = torch::autograd::grad({expected}, {leaf})[0];
   std::vector<Tensor> gradients(kRanks), values(kRanks);
   run_ranks(kRanks, [&](Communicator& ranks) {
     Context context = whole.context;
-    const int64_t from = ranks.rank() * kRowsEach;
-    context.ids = whole.context.ids.narrow(0, from, kRowsEach);
-    context.attribute = whole.context.attribute.narrow(0, from, kRowsEach);
+    const Tensor rows = rows_of(ranks.rank());
+    context.ids = whole.context.ids.index_select(0, rows);
+    context.attribute = whole.context.attribute.index_select(0, rows);
     context.ranks = &ranks;
-    const Tensor own = v.narrow(0, from, kRowsEach).clone().requires_grad_();
+    const Tensor own = v.index_select(0, rows).requires_grad_();
     const Tensor value = loss(own, config, context, *make_positives(config, context));
     values[static_cast<size_t>(ranks.rank())] = value.detach();
     gradients[static_cast<size_t>(ranks.rank())] = torch::autograd::grad({value}, {own})[0];
   });
   for (const Tensor& value : values) EXPECT_NEAR(value.item<double>(), expected.item<double>(), kRounding) << name;
   // Each rank's gradient is that of the sum of three equal losses.
-  EXPECT_LT((at::cat(gradients) / kRanks - expected_gradient).abs().max().item<double>(), kRounding) << name;
+  for (int64_t rank = 0; rank < kRanks; ++rank) {
+    EXPECT_LT((gradients[static_cast<size_t>(rank)] / kRanks - expected_gradient.index_select(0, rows_of(rank))).abs().max().item<double>(), kRounding) << name << " " << rank;
+  }
   EXPECT_GT(expected_gradient.abs().max().item<double>(), 1e-6) << name;
 }
 
 TEST(EntanglementLossRanks, PairLossesEqualTheSingleProcess) {
-  for (const std::string positives : {"next", "same_token", "ppmi"}) {
-    for (const std::string pairs : {"exact", "random_features"}) {
+  for (const std::string positives : {"next", "window", "same_token", "ppmi", "views"}) {
+    for (const std::string pairs : {"exact", "random_features", "positive_features"}) {
       for (const std::string name : {"infonce", "align_uniform"}) expect_equal_over_ranks(config_of(name, positives, pairs), name + " " + positives + " " + pairs);
     }
   }
@@ -114,6 +121,14 @@ TEST(EntanglementLossRanks, PairLossesEqualTheSingleProcess) {
     expect_equal_over_ranks(config, name);
     config.scope = "sequence";
     expect_equal_over_ranks(config, name + " by rows");
+  }
+  expect_equal_over_ranks(config_of("contraclm", "views"), "contraclm");
+  for (const std::string positives : {"window", "same_token"}) {
+    for (const std::string name : {"infonce", "align_uniform"}) {
+      Config fft = config_of(name, positives, "fft");
+      fft.scope = "sequence";
+      expect_equal_over_ranks(fft, name + " " + positives + " fft");
+    }
   }
   Config rows = config_of("align_uniform", "same_token");
   rows.scope = "sequence";

@@ -7,6 +7,7 @@
 
 #include "entrain/entanglement/groups.h"
 #include "states.h"
+#include "thread_ranks.h"
 
 namespace entrain::entanglement {
 namespace {
@@ -24,10 +25,41 @@ TEST(EntanglementPairSums, ChoosesByLengthTemperatureAndLoss) {
 }
 
 TEST(EntanglementPairSums, SaysWhatItChose) {
-  EXPECT_EQ(describe({}, 100), "exact pairs");
-  EXPECT_EQ(describe({}, 4096), "random features, 256 orthogonal frequencies");
-  EXPECT_EQ(describe({.pairs = "positive_features", .frequencies = 8, .orthogonal = false}, 9), "positive random features, 8 frequencies");
-  EXPECT_EQ(describe({.pairs = "fft"}, 100), "random features of pairs weighted by distance (FFT), 256 orthogonal frequencies");
+  EXPECT_EQ(describe({}, 100), "exact pairs among 100 positions");
+  EXPECT_EQ(describe({}, 4096), "random features, 256 orthogonal frequencies, for the pairs among 4096 positions");
+  EXPECT_EQ(describe({.pairs = "positive_features", .frequencies = 8, .orthogonal = false}, 9), "positive random features, 8 frequencies, for the pairs among 9 positions");
+  EXPECT_EQ(describe({.pairs = "fft"}, 100), "random features, 256 orthogonal frequencies, for the pairs among 100 positions, weighted by their distance (FFT)");
+}
+
+TEST(EntanglementPairSums, LossesWithoutPairsNameNone) {
+  for (const int64_t n : {100, 4096}) {
+    const auto said = [&](const std::string& loss) { return describe({.loss = loss, .slices = 32}, n); };
+    EXPECT_EQ(said("ecf"), "characteristic function of all positions, 256 orthogonal frequencies");
+    EXPECT_EQ(said("sigreg"), "characteristic function of all positions along 32 random directions");
+    for (const std::string loss : {"hsic", "attribute_hsic"}) EXPECT_EQ(said(loss), "covariances of random features of all positions, 256 orthogonal frequencies") << loss;
+    EXPECT_EQ(said("cosreg"), "mean direction of all positions");
+    for (const std::string loss : {"decov", "barlow", "vicreg", "total_correlation"}) EXPECT_EQ(said(loss), "covariances of all positions") << loss;
+  }
+}
+
+TEST(EntanglementPairSums, GroupSizeIsThatOfTheGroups) {
+  constexpr int64_t kRanks = 3, kPositions = 5;
+  for (const std::string loss : {"infonce", "contraclm"}) {
+    for (const std::string scope : {"batch", "sequence"}) {
+      for (const int64_t views : {1, 2}) {
+        run_ranks(kRanks, [&](Communicator& ranks) {
+          const Config config{.loss = loss, .scope = scope};
+          Context context;
+          context.views = views;
+          context.ranks = &ranks;
+          const Tensor groups = to_groups(at::zeros({4, kPositions, 2}), config, context);
+          const int64_t expected = scope == "batch" && loss != "contraclm" ? 4 * kPositions * kRanks : kPositions * views;
+          EXPECT_EQ(group_size(groups, config, context), expected) << loss << " " << scope << " " << views;
+          EXPECT_EQ(group_size(config, 4, kPositions, views, kRanks), expected) << loss << " " << scope << " " << views;
+        });
+      }
+    }
+  }
 }
 
 TEST(EntanglementPairSums, FrequenciesAreGaussianAndOrthogonalInBlocks) {
@@ -134,10 +166,13 @@ TEST(EntanglementPairSums, ImpossibleEstimatesAreSetToTheSmallestSum) {
 
 TEST(EntanglementPairSums, CountsMatrixProducts) {
   const Config exact{.width = 4, .pairs = "exact"}, features{.width = 4, .pairs = "random_features", .frequencies = 10};
-  EXPECT_EQ(pair_flops(exact, 2, 8), 8.0 * 16 * 16 * 4);
-  EXPECT_EQ(pair_flops({.width = 4, .scope = "sequence", .pairs = "exact"}, 2, 8), 8.0 * 16 * 8 * 4);
-  EXPECT_EQ(pair_flops(features, 2, 8), 12.0 * 16 * 10 * 4);
-  EXPECT_EQ(pair_flops({.width = 4, .loss = "decov"}, 2, 8), 6.0 * 16 * 16);
+  EXPECT_EQ(pair_flops(exact, 2, 8, 1, 1), 8.0 * 16 * 16 * 4);
+  EXPECT_EQ(pair_flops(exact, 2, 8, 1, 3), 8.0 * 16 * 48 * 4);  // this rank's positions with those of all three
+  EXPECT_EQ(pair_flops({.width = 4, .scope = "sequence", .pairs = "exact"}, 2, 8, 1, 3), 8.0 * 16 * 8 * 4);
+  EXPECT_EQ(pair_flops({.width = 4, .scope = "sequence", .pairs = "exact"}, 2, 8, 2, 1), 8.0 * 16 * 16 * 4);
+  EXPECT_EQ(pair_flops({.width = 4, .loss = "contraclm"}, 1024, 8, 2, 1), 8.0 * 8192 * 16 * 4);  // by row, so exact however long the batch
+  EXPECT_EQ(pair_flops(features, 2, 8, 1, 1), 12.0 * 16 * 10 * 4);
+  EXPECT_EQ(pair_flops({.width = 4, .loss = "decov"}, 2, 8, 1, 1), 6.0 * 16 * 16);
 }
 
 }  // namespace

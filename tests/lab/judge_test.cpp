@@ -86,6 +86,26 @@ TEST(Judge, SaysWhatIsMissingAndWhatCameLate) {
   EXPECT_EQ(j.n_documents, 10u);
 }
 
+TEST(Judge, ShowsWhatTheMethodsShowedAndTheirAlarms) {
+  std::vector<Result> results = make_runs(3, 1, 0.0);
+  EXPECT_EQ(judge(make_plan(3), results, "2031-01-01T00:00:00Z").to_markdown().find("What the methods showed"), std::string::npos);
+  for (Result& result : results) {
+    if (result.arm != "b") continue;
+    result.figures = {{"entanglement.2.mean_cosine", 0.1 * static_cast<double>(result.seed)}, {"entanglement.2.effective_rank", 40.0}};
+    // One kind, with each run's own numbers.
+    if (result.seed < 3) result.alarms = {"block 2: the projected tokens use few dimensions (effective rank " + std::to_string(result.seed) + ".5): raise entanglement.temperature"};
+  }
+  const Judgement j = judge(make_plan(3), results, "2031-01-01T00:00:00Z");
+  const ArmSummary& arm = j.arms.at(1);
+  EXPECT_NEAR(arm.figures.at("entanglement.2.mean_cosine"), 0.2, 1e-12);
+  EXPECT_EQ(arm.alarms, (std::map<std::string, int>{{"block 2: the projected tokens use few dimensions: raise entanglement.temperature", 2}}));
+  const std::string text = j.to_markdown();
+  for (const char* part : {"| figure | a | b |", "| entanglement.2.effective_rank | - | 40 |", "| entanglement.2.mean_cosine | - | 0.2 |",
+                           "Alarms:\n\n- b, 2 runs: block 2: the projected tokens use few dimensions: raise entanglement.temperature\n"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << " is not in\n" << text;
+  }
+}
+
 TEST(Judge, RefusesWhatCannotBeCompared) {
   std::vector<Result> results = make_runs(2, 1, 0);
   results[1].final_multiplier = 1.0;

@@ -318,6 +318,20 @@ TEST(Report, WholePageStandsAlone) {
   }
 }
 
+TEST(Report, ShowsTheMethodsFiguresAndAlarms) {
+  Judgement judgement = full_judgement();
+  EXPECT_EQ(to_html(input_of(judgement)).find("id=\"methods\""), std::string::npos) << "no arm has a method";
+  judgement.arms[1].figures = {{"entanglement.2.mean_cosine", 0.25}, {"entanglement.2.gate_rate", 0.4375}};
+  judgement.arms[1].alarms = {{"block 2: the projected tokens <collapsed>", 1}};
+  judgement.arms[2].figures = {{"entanglement.2.mean_cosine", -0.5}};
+  judgement.arms[2].alarms = {{"block 2: the estimates are off", 4}};
+  const std::string page = to_html(input_of(judgement));
+  expect_balanced(page);
+  ASSERT_NE(page.find("id=\"methods\""), std::string::npos);
+  expect_in_order(page.substr(page.find("id=\"methods\"")), {"entanglement.2.gate_rate", "0.4375", "entanglement.2.mean_cosine", "0.25", "−0.5", "Alarms:", ", 1 run: block 2: the projected tokens &lt;collapsed&gt;",
+                         ", 4 runs: block 2: the estimates are off"});
+}
+
 TEST(Report, SaysThatFiguresAreMissing) {
   const Judgement judgement = full_judgement();
   ReportInput input = input_of(judgement);

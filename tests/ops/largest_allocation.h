@@ -8,7 +8,7 @@
 
 namespace entrain::ops::testing {
 
-/// The largest single allocation of tensor memory on the CPU since construction, in any thread.
+/// The largest single allocation of tensor memory on the CPU since construction, and the sum of all, in any thread.
 class LargestAllocation {
  public:
   LargestAllocation() : watcher_(c10::GetCPUAllocator()) { c10::SetCPUAllocator(&watcher_, /*priority=*/255); }
@@ -17,6 +17,7 @@ class LargestAllocation {
   LargestAllocation& operator=(const LargestAllocation&) = delete;
 
   int64_t bytes() const { return watcher_.largest; }
+  int64_t total_bytes() const { return watcher_.total; }
 
  private:
   // Memory is the base allocator's throughout, so tensors may outlive the watcher.
@@ -24,6 +25,7 @@ class LargestAllocation {
     explicit Watcher(c10::Allocator* to_watch) : base(to_watch) {}
     c10::DataPtr allocate(size_t n) override {
       const auto size = static_cast<int64_t>(n);
+      total += size;
       for (int64_t seen = largest; seen < size && !largest.compare_exchange_weak(seen, size);) {
       }
       return base->allocate(n);
@@ -31,7 +33,7 @@ class LargestAllocation {
     c10::DeleterFnPtr raw_deleter() const override { return base->raw_deleter(); }
     void copy_data(void* to, const void* from, size_t n) const override { base->copy_data(to, from, n); }
     c10::Allocator* base;
-    std::atomic<int64_t> largest = 0;
+    std::atomic<int64_t> largest = 0, total = 0;
   };
   Watcher watcher_;
 };

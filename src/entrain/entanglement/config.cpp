@@ -22,7 +22,7 @@ void Config::bind(config::Binder& b) {
       .one_of({"next", "same_token", "views", "window", "ppmi", "random"});
   b.bind("scope", &scope, "pairs within the whole micro-batch, or within each row").one_of({"batch", "sequence"});
   b.bind("smoothing", &smoothing, "a, share of the target spread over all pairs; 1 is the literal loss").range(0, 1);
-  b.bind("temperature", &temperature, "tau; random features need at least 0.25").range(0.01, 100);
+  b.bind("temperature", &temperature, "tau; random features, and so `hsic` and `attribute_hsic`, need at least 0.25").range(0.01, 100);
   b.bind("pairs", &pairs, "how sums over all pairs are made: `exact` O(n^2), `random_features` O(n), `positive_features` O(n), `fft` O(n log n) with weights that fall with the distance; `auto`: by length")
       .one_of({"auto", "exact", "random_features", "positive_features", "fft"});
   b.bind("frequencies", &frequencies, "m, random frequencies").range(1, 1 << 20);
@@ -67,6 +67,12 @@ void Config::resolve(int64_t layers, int64_t model_width) {
   need(width <= model_width, "entanglement.width (" + std::to_string(width) + ") is larger than model.width (" + std::to_string(model_width) + "): lower it, 64 is usual");
   const bool features = pairs == "random_features" || pairs == "fft" || pairs == "positive_features";
   need(!features || temperature >= 0.25, "random features cannot carry a temperature below 0.25 (row sums are then wrong by several times and turn negative): raise entanglement.temperature or set entanglement.pairs = \"exact\"");
+  // By features whatever `pairs` says: HSIC is a covariance of them.
+  need((loss != "hsic" && loss != "attribute_hsic") || temperature >= 0.25,
+       "the loss " + loss + " is made of random features, which cannot carry a temperature below 0.25: raise entanglement.temperature to 0.25 or more");
+  // Both views of a row stand in one group, one behind the other: distances between them would be those of positions that are not neighbours.
+  need(pairs != "fft" || positives != "views",
+       "entanglement.pairs = \"fft\" weighs pairs by their distance in a row, which positions of two views do not have: set entanglement.pairs = \"exact\" or choose other entanglement.positives than \"views\"");
   need(pairs != "fft" || scope == "sequence", "entanglement.pairs = \"fft\" weighs pairs by their distance in a row: set entanglement.scope = \"sequence\"");
   need(loss != "contraclm" || positives == "views", "the loss contraclm compares two dropout views: set entanglement.positives = \"views\"");
   need(loss != "attribute_hsic" || !attribute.empty(), "the loss attribute_hsic needs entanglement.attribute, a file of word<TAB>value lines");

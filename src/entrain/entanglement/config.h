@@ -51,7 +51,7 @@ struct Config {
   void bind(config::Binder& binder);
   /// Fills `blocks` where it is empty: the one at two thirds of the depth. Throws one Error{kUsage} that lists every value that
   /// cannot work with a model of this shape: blocks it does not have, a projection wider than the model, a temperature that random
-  /// features cannot carry.
+  /// features cannot carry, distances between two views.
   void resolve(int64_t layers, int64_t model_width);
   bool is_on() const { return mode != "none"; }
 };

@@ -32,6 +32,7 @@ Gated apply_gate(Gate gate, const Tensor& incoming, const Tensor& side, double n
   const double g_norm = g.norm().item<double>(), u_norm = u.norm().item<double>();
   Gated result;
   result.cosine = dots.sum().item<double>() / (g_norm * u_norm + kTiny);
+  result.side_ratio = u_norm / (g_norm + kTiny);
   result.rate = (dots < 0).to(at::kDouble).mean().item<double>();
   Tensor base = g, added = u;
   switch (gate) {

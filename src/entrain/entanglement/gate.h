@@ -24,6 +24,7 @@ struct Gated {
   Tensor gradient;        ///< what goes on to the layers below
   double cosine = 0;      ///< of u and g, whole matrices, before the gate
   double rate = 0;        ///< share of tokens (or 0 or 1 for whole matrices) in conflict
+  double side_ratio = 0;  ///< |u| / |g| as they came, before the gate and the cap
   double ratio = 0;       ///< |u| / |g| of what was added
 };
 

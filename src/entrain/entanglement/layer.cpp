@@ -27,9 +27,11 @@ Tensor orthonormal(int64_t rows, int64_t columns, RandomStream random) {
 
 /// Identity whose backward lets the gate add the side gradient found in the forward pass.
 struct AddSideGradient : torch::autograd::Function<AddSideGradient> {
-  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& h, const Tensor& side, int64_t layer) {
+  /// schedule: the weight of this step over that without warm-up and decay.
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& h, const Tensor& side, int64_t layer, double schedule) {
     ctx->save_for_backward({side});
     ctx->saved_data["layer"] = layer;
+    ctx->saved_data["schedule"] = schedule;
     return h.view_as(h);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
@@ -37,8 +39,9 @@ struct AddSideGradient : torch::autograd::Function<AddSideGradient> {
     const Gated gated = apply_gate(layer.gate_, grads[0], ctx->get_saved_variables()[0], layer.config_.norm_cap);
     layer.pulse_.cosine = gated.cosine;
     layer.pulse_.gate_rate = gated.rate;
+    layer.pulse_.side_ratio = gated.side_ratio / ctx->saved_data["schedule"].toDouble();
     layer.pulse_.ratio = gated.ratio;
-    return {gated.gradient, {}, {}};
+    return {gated.gradient, {}, {}, {}};
   }
 };
 
@@ -59,7 +62,7 @@ Tensor Layer::operator()(const Tensor& h, const Context& context, double weight,
   if (!gradients[0].defined()) return h;  // no pair in this batch
   const Tensor side = gradients[1] * share;
   projection_.mutable_grad() = projection_.grad().defined() ? projection_.grad() + side : side;
-  return AddSideGradient::apply(h, gradients[0] * (weight * share), reinterpret_cast<int64_t>(this));
+  return AddSideGradient::apply(h, gradients[0] * (weight * share), reinterpret_cast<int64_t>(this), weight / config_.weight);
 }
 
 double weight_at(const Config& config, double fraction) {
@@ -68,9 +71,9 @@ double weight_at(const Config& config, double fraction) {
   return config.weight * std::min(rise, fall);
 }
 
-double flops_per_pass(const Config& config, int64_t model_width, int64_t rows, int64_t positions) {
+double flops_per_pass(const Config& config, int64_t model_width, int64_t rows, int64_t positions, int64_t views, int64_t n_ranks) {
   const double n = static_cast<double>(rows * positions), d = static_cast<double>(config.width);
-  return n * 6.0 * static_cast<double>(model_width) * d + pair_flops(config, rows, positions);
+  return n * 6.0 * static_cast<double>(model_width) * d + pair_flops(config, rows, positions, views, n_ranks);
 }
 
 }  // namespace entrain::entanglement

@@ -17,6 +17,7 @@ struct Pulse {
   double loss = 0;      ///< of the side loss, before its weight
   double cosine = 0;    ///< of the side gradient and the language model's
   double gate_rate = 0; ///< share in conflict
+  double side_ratio = 0; ///< |side gradient| / |language model's|, before the gate and the cap and at the weight without warm-up and decay
   double ratio = 0;     ///< |added| / |language model's|
 };
 
@@ -49,7 +50,7 @@ class Layer {
 /// lambda at a share of the budget: rises over `warmup`, falls over the last `decay`.
 double weight_at(const Config& config, double fraction);
 
-/// Matrix-product FLOPs of one layer in one training step over micro-batches of `rows` rows of `positions` positions.
-double flops_per_pass(const Config& config, int64_t model_width, int64_t rows, int64_t positions);
+/// Matrix-product FLOPs of one layer in one training pass over a micro-batch, as pair_flops().
+double flops_per_pass(const Config& config, int64_t model_width, int64_t rows, int64_t positions, int64_t views, int64_t n_ranks);
 
 }  // namespace entrain::entanglement

@@ -17,9 +17,6 @@
 namespace entrain::entanglement {
 namespace {
 
-/// Candidates of a position and itself.
-int64_t group_size(const Tensor& groups, const Config& config, const Context& context) { return groups.size(1) * number_of(group_ranks(config, context)); }
-
 /// (B T) mean over j != i of s_ij.
 Tensor mean_scores(const Tensor& groups, const Config& config, const Context& context) {
   const Tensor others = sum_over_ranks(groups.sum(1, /*keepdim=*/true), group_ranks(config, context)) - groups;
@@ -50,7 +47,7 @@ Tensor literal(const Tensor& z, const Config& config, const Context& context) {
 
 Tensor uniformity(const Tensor& z, const Config& config, const Context& context) {
   const Tensor groups = log_pair_mean(to_groups(z, config, context), config, context) - 1 / config.temperature;
-  return config.scope == "batch" ? groups.mean() : sum_over_ranks(groups.mean(), context.ranks) / static_cast<double>(number_of(context.ranks));
+  return !is_by_row(config) ? groups.mean() : sum_over_ranks(groups.mean(), context.ranks) / static_cast<double>(number_of(context.ranks));
 }
 
 /// The same on every rank for scope `batch`, a mean over all ranks' rows for `sequence`.
@@ -66,7 +63,7 @@ Tensor entropy_shortfall(const Tensor& z, const Config& config, const Context& c
 
 Tensor hinge(const Tensor& z, const Config& config, const Context& context) {
   const Tensor groups = to_groups(z, config, context);
-  if (config.scope == "batch") return ops::pair_hinge(gather_over_ranks(groups, context.ranks).reshape({1, -1, z.size(2)}), 1 - config.margin).mean();
+  if (!is_by_row(config)) return ops::pair_hinge(gather_over_ranks(groups, context.ranks).reshape({1, -1, z.size(2)}), 1 - config.margin).mean();
   return sum_over_ranks(ops::pair_hinge(groups, 1 - config.margin).mean(), context.ranks) / static_cast<double>(number_of(context.ranks));
 }
 
@@ -85,15 +82,11 @@ Tensor pair_loss(const Tensor& v, const Config& config, const Context& context, 
 }  // namespace
 
 Tensor loss(const Tensor& v, const Config& config, const Context& context, const Positives& positives) {
-  Config effective = config;
-  if (config.loss == "contraclm") {
-    ENTRAIN_CHECK(context.views == 2, "contraclm with " + std::to_string(context.views) + " views");
-    effective.scope = "sequence";
-  }
-  const Tensor groups = to_groups(v, effective, context);
-  if (groups.size(0) == 0 || group_size(groups, effective, context) < 2) return v.sum() * 0;
-  if (is_moment_loss(config.loss)) return moment_loss(v.reshape({-1, v.size(2)}), effective, context, positives);
-  return pair_loss(v, effective, context, positives);
+  ENTRAIN_CHECK(config.loss != "contraclm" || context.views == 2, "contraclm with " + std::to_string(context.views) + " views");
+  const Tensor groups = to_groups(v, config, context);
+  if (groups.size(0) == 0 || group_size(groups, config, context) < 2) return v.sum() * 0;
+  if (is_moment_loss(config.loss)) return moment_loss(v.reshape({-1, v.size(2)}), config, context, positives);
+  return pair_loss(v, config, context, positives);
 }
 
 double loss_floor(const Config& config, const Context& context) {

@@ -10,6 +10,7 @@
 #include "entrain/base/format.h"
 #include "entrain/entanglement/groups.h"
 #include "entrain/entanglement/losses.h"
+#include "entrain/entanglement/moment_losses.h"
 #include "entrain/entanglement/pair_sums.h"
 #include "entrain/entanglement/positives.h"
 #include "entrain/entanglement/ranks.h"
@@ -20,6 +21,9 @@ namespace {
 
 constexpr int64_t kMostPositions = 2048;
 constexpr int64_t kEstimatePositions = 512;
+
+/// Places in History::state(); from kRaised on, one for each kind of alarm.
+enum : int64_t { kSteps, kRatioSum, kLossSum, kNewestRatio, kNewestLoss, kFirstMeanRatio, kPreviousMeanLoss, kRaised, kHistoryNumbers = kRaised + 4 };
 
 /// Indices of `n_wanted` of n positions at even distances.
 Tensor evenly_spaced(int64_t n, int64_t n_wanted) { return at::floor_divide(at::arange(n_wanted, at::kLong) * n, n_wanted); }
@@ -35,9 +39,11 @@ double effective_rank(const Tensor& z) {
   return std::exp(-at::xlogy(shares, shares).sum().item<double>());
 }
 
-/// log of the mean over i != j of e^(z_i.z_j / temperature), exactly unless `config` says otherwise. z: (n, d).
-double log_mean_kernel(const Tensor& z, Config config, const Context& context) {
-  config.scope = "batch";
+/// log of the mean over i != j of e^(z_i.z_j / temperature), made as `pairs` says whatever the loss is. z: (n, d).
+double log_mean_kernel(const Tensor& z, const std::string& pairs, double temperature, Config config, const Context& context) {
+  config.loss = "align_uniform";
+  config.pairs = pairs;
+  config.temperature = temperature;
   return log_pair_mean(z.unsqueeze(0), config, context).item<double>();
 }
 
@@ -55,14 +61,14 @@ void read_entropies(const Tensor& z, double temperature, Reading& reading) {
   reading.entropy_p95 = at::quantile(entropies, 0.95).item<double>();
 }
 
-double estimate_error(const Tensor& z, int64_t n_candidates, Config config, const Context& context) {
-  const PairSums way = choose_pairs(config, n_candidates);
+double estimate_error(const Tensor& z, int64_t n_candidates, const Config& config, const Context& context) {
+  const bool has_kernel = config.loss == "hsic" || config.loss == "attribute_hsic";  // by features whatever config.pairs says
+  if (is_moment_loss(config.loss) && !has_kernel) return 0;
+  const PairSums way = has_kernel ? PairSums::kRandomFeatures : choose_pairs(config, n_candidates);
   if (way == PairSums::kExact) return 0;
   // With `fft`, the same features without the weights.
-  config.pairs = way == PairSums::kPositiveFeatures ? "positive_features" : "random_features";
-  const double estimated = log_mean_kernel(z, config, context);
-  config.pairs = "exact";
-  return std::abs(std::exp(estimated - log_mean_kernel(z, config, context)) - 1);
+  const std::string pairs = way == PairSums::kPositiveFeatures ? "positive_features" : "random_features";
+  return std::abs(std::exp(log_mean_kernel(z, pairs, config.temperature, config, context) - log_mean_kernel(z, "exact", config.temperature, config, context)) - 1);
 }
 
 void read_projection(const Tensor& projection, Reading& reading) {
@@ -100,14 +106,12 @@ Reading read(const Tensor& h, const Tensor& projection, const Config& config, co
   reading.state_effective_rank = effective_rank(state_directions);
   const int64_t half = z.size(0) / 2;
   reading.cosines = to_vector((z.narrow(0, 0, half) * z.narrow(0, half, half)).sum(1));
-  Config exact = config;
-  exact.pairs = "exact";
-  exact.temperature = 0.25;
-  reading.uniformity = log_mean_kernel(z, exact, alone) - 1 / exact.temperature;
+  constexpr double kUniformityTemperature = 0.25;  // e^(-2 |x - y|^2) of unit vectors
+  reading.uniformity = log_mean_kernel(z, "exact", kUniformityTemperature, config, alone) - 1 / kUniformityTemperature;
   read_entropies(z, config.temperature, reading);
   constexpr std::array<double, 6> kTemperatures = {0.05, 0.1, 0.25, 0.5, 1.0, 2.0};
   reading.soft_nearest_neighbour = soft_nearest_neighbour(z, context.ids.reshape({-1}).index_select(0, chosen), kTemperatures);
-  const int64_t group = config.scope == "batch" && config.loss != "contraclm" ? n * number_of(context.ranks) : h.size(1) * context.views;
+  const int64_t group = group_size(config, h.size(0), h.size(1), context.views, number_of(context.ranks));
   reading.estimate_error = estimate_error(z.index_select(0, evenly_spaced(z.size(0), std::min(z.size(0), kEstimatePositions))), group, config, alone);
   return reading;
 }
@@ -133,22 +137,66 @@ std::vector<std::pair<std::string, std::vector<double>>> distributions(const Rea
   return {{"entropies", reading.entropies}, {"cosines", reading.cosines}};
 }
 
-std::vector<std::string> alarms(const Reading& reading, double gradient_ratio, double loss, double floor) {
-  std::vector<std::string> all;
+History::History() : state_(at::zeros({kHistoryNumbers}, at::kDouble)) {
+  double* of = state_.data_ptr<double>();
+  of[kFirstMeanRatio] = of[kPreviousMeanLoss] = NAN;
+}
+
+void History::add(double side_ratio, double loss) {
+  double* of = state_.data_ptr<double>();
+  of[kSteps] += 1;
+  of[kRatioSum] += side_ratio;
+  of[kLossSum] += loss;
+  of[kNewestRatio] = side_ratio;
+  of[kNewestLoss] = loss;
+}
+
+Course History::read() {
+  double* of = state_.data_ptr<double>();
+  if (of[kSteps] == 0) return {};
+  Course course;
+  course.ratio = of[kNewestRatio];
+  course.loss = of[kNewestLoss];
+  course.mean_ratio = of[kRatioSum] / of[kSteps];
+  course.mean_loss = of[kLossSum] / of[kSteps];
+  course.first_mean_ratio = of[kFirstMeanRatio];
+  course.previous_mean_loss = of[kPreviousMeanLoss];
+  if (std::isnan(of[kFirstMeanRatio])) of[kFirstMeanRatio] = course.mean_ratio;
+  of[kPreviousMeanLoss] = course.mean_loss;
+  of[kSteps] = of[kRatioSum] = of[kLossSum] = 0;
+  return course;
+}
+
+bool History::is_first(AlarmKind kind) {
+  double& raised = state_.data_ptr<double>()[kRaised + static_cast<int64_t>(kind)];
+  const bool first = raised == 0;
+  raised = 1;
+  return first;
+}
+
+std::vector<Alarm> alarms(const Reading& reading, const Course& course) {
+  std::vector<Alarm> all;
+  const auto raise = [&](AlarmKind kind, const std::string& text) { all.push_back({kind, text}); };
   if (reading.mean_cosine > 0.9) {
-    all.push_back("the projected tokens have collapsed to one direction (mean cosine " + number(reading.mean_cosine) +
+    raise(AlarmKind::kCollapse, "the projected tokens have collapsed to one direction (mean cosine " + number(reading.mean_cosine) +
                   "): lower entanglement.smoothing to 0.3 or less, raise entanglement.temperature to 0.5, or choose a loss that spreads, such as align_uniform");
   }
   if (reading.effective_rank < std::min(5.0, 0.8 * static_cast<double>(reading.width))) {
-    all.push_back("the projected tokens use few dimensions (effective rank " + number(reading.effective_rank) +
+    raise(AlarmKind::kLowRank, "the projected tokens use few dimensions (effective rank " + number(reading.effective_rank) +
                   "): raise entanglement.temperature, lower entanglement.smoothing or raise entanglement.uniformity_weight");
   }
-  if (gradient_ratio < 1e-3 && loss - floor < 0.05 * std::max(1.0, std::abs(floor))) {
-    all.push_back("the projection satisfies the loss by itself and hardly any gradient reaches the model (ratio " + number(gradient_ratio) + ", loss " + number(loss) +
-                  " near its floor): lower entanglement.head_lr, or choose a loss with positives");
+  // Comparisons with NaN are false: what is not known raises nothing.
+  const bool at_floor = course.ratio < 1e-3 && course.loss - course.floor < 0.05 * std::max(1.0, std::abs(course.floor));
+  const bool has_stopped = std::abs(course.mean_loss - course.previous_mean_loss) < 0.01 * std::max(1.0, std::abs(course.mean_loss));
+  const bool has_fallen = course.mean_ratio < 0.01 * course.first_mean_ratio;
+  if (at_floor || (has_fallen && has_stopped)) {
+    const std::string why = at_floor ? "ratio " + number(course.ratio) + ", loss " + number(course.loss) + " near its floor"
+                                     : "ratio " + number(course.mean_ratio) + " after " + number(course.first_mean_ratio) + " at first, loss " + number(course.mean_loss) + " and no longer moving";
+    raise(AlarmKind::kIdleProjection, "the projection satisfies the loss by itself and hardly any gradient reaches the model (" + why +
+                  "): lower entanglement.head_lr, or choose other positives or a loss that has them");
   }
   if (reading.estimate_error > 0.2) {
-    all.push_back("the estimated sums over pairs are " + number(100 * reading.estimate_error) +
+    raise(AlarmKind::kEstimates, "the estimated sums over pairs are " + number(100 * reading.estimate_error) +
                   " % off: raise entanglement.frequencies or entanglement.temperature, or set entanglement.pairs = \"exact\"");
   }
   return all;

@@ -9,6 +9,7 @@
 #include "entrain/base/random.h"
 #include "entrain/entanglement/groups.h"
 #include "entrain/entanglement/losses.h"
+#include "entrain/entanglement/moment_losses.h"
 #include "entrain/entanglement/ranks.h"
 #include "entrain/ops/pairs.h"
 
@@ -77,6 +78,14 @@ Tensor exact_log_row_sums(const Tensor& z, const Config& config, const Context& 
   return ops::pair_logsumexp(z, candidates, config.temperature, rank_of(ranks) * z.size(1));
 }
 
+/// What a loss that forms no pairs is made of.
+std::string moments_text(const Config& config, const std::string& frequencies) {
+  if (config.loss == "ecf") return "characteristic function of all positions, " + frequencies;
+  if (config.loss == "sigreg") return "characteristic function of all positions along " + std::to_string(config.slices) + " random directions";
+  if (config.loss == "hsic" || config.loss == "attribute_hsic") return "covariances of random features of all positions, " + frequencies;
+  return config.loss == "cosreg" ? "mean direction of all positions" : "covariances of all positions";
+}
+
 }  // namespace
 
 PairSums choose_pairs(const Config& config, int64_t n) {
@@ -89,12 +98,14 @@ PairSums choose_pairs(const Config& config, int64_t n) {
 }
 
 std::string describe(const Config& config, int64_t n) {
-  const std::string frequencies = ", " + std::to_string(config.frequencies) + (config.orthogonal ? " orthogonal" : "") + " frequencies";
+  const std::string frequencies = std::to_string(config.frequencies) + (config.orthogonal ? " orthogonal" : "") + " frequencies";
+  if (is_moment_loss(config.loss)) return moments_text(config, frequencies);
+  const std::string among = "pairs among " + std::to_string(n) + " positions", estimated = ", " + frequencies + ", for the " + among;
   switch (choose_pairs(config, n)) {
-    case PairSums::kExact: return "exact pairs";
-    case PairSums::kRandomFeatures: return "random features" + frequencies;
-    case PairSums::kPositiveFeatures: return "positive random features" + frequencies;
-    case PairSums::kFft: return "random features of pairs weighted by distance (FFT)" + frequencies;
+    case PairSums::kExact: return "exact " + among;
+    case PairSums::kRandomFeatures: return "random features" + estimated;
+    case PairSums::kPositiveFeatures: return "positive random features" + estimated;
+    case PairSums::kFft: return "random features" + estimated + ", weighted by their distance (FFT)";
   }
   return "";
 }
@@ -110,7 +121,7 @@ Tensor draw_frequencies(const Config& config, const Context& context, int64_t d,
 }
 
 Tensor log_row_sums(const Tensor& z, const Config& config, const Context& context) {
-  const int64_t n_candidates = z.size(1) * number_of(group_ranks(config, context));
+  const int64_t n_candidates = group_size(z, config, context);
   const PairSums way = choose_pairs(config, n_candidates);
   if (way == PairSums::kExact) return exact_log_row_sums(z, config, context);
   return log_clipped(way, estimated_sums(way, z, config, context), row_weight_sums(way, config, z.size(1), n_candidates, z.scalar_type()), config.temperature);
@@ -118,7 +129,7 @@ Tensor log_row_sums(const Tensor& z, const Config& config, const Context& contex
 
 Tensor log_pair_mean(const Tensor& z, const Config& config, const Context& context) {
   Communicator* ranks = group_ranks(config, context);
-  const int64_t n_candidates = z.size(1) * number_of(ranks);
+  const int64_t n_candidates = group_size(z, config, context);
   const PairSums way = choose_pairs(config, n_candidates);
   if (way == PairSums::kExact) {
     const Tensor own = at::logsumexp(exact_log_row_sums(z, config, context), {1});  // (G), G = 1 where there are ranks
@@ -129,11 +140,9 @@ Tensor log_pair_mean(const Tensor& z, const Config& config, const Context& conte
   return log_clipped(way, sum_over_ranks(estimated_sums(way, z, config, context).sum(1), ranks), total, config.temperature) - total.log();
 }
 
-double pair_flops(const Config& config, int64_t rows, int64_t positions) {
-  const bool by_row = config.scope == "sequence" || config.loss == "contraclm";
-  const int64_t row = positions * (config.positives == "views" ? 2 : 1);
+double pair_flops(const Config& config, int64_t rows, int64_t positions, int64_t views, int64_t n_ranks) {
   const double tokens = static_cast<double>(rows * positions), d = static_cast<double>(config.width), m = static_cast<double>(config.frequencies);
-  const int64_t n = by_row ? row : rows * positions;
+  const int64_t n = group_size(config, rows, positions, views, n_ranks);
   const std::string& loss = config.loss;
   const double features = 6 * tokens * m * d;  // angles forward, again backward, and their gradient
   if (loss == "ecf") return features;

@@ -22,7 +22,8 @@ enum class PairSums {
 /// and `simctg`, which need more than sums of kernels.
 PairSums choose_pairs(const Config& config, int64_t n);
 
-/// "exact pairs", "random features, 256 orthogonal frequencies", ...
+/// What the loss does with groups of n candidates: "exact pairs among 1024 positions", "random features, 256 orthogonal frequencies, for the pairs
+/// among 4096 positions", or, for losses that form no pairs, "covariances of all positions" and the like.
 std::string describe(const Config& config, int64_t n);
 
 /// W (config.frequencies, d) with rows from N(0, I / temperature) for ops::feature_sum. `orthogonal`: in blocks of d, rows of a random orthogonal
@@ -39,7 +40,8 @@ Tensor log_row_sums(const Tensor& z, const Config& config, const Context& contex
 /// log of the mean of exp(z_i.z_j / temperature) over the (weighted) ordered pairs i != j of each group. Returns (G). As log_row_sums().
 Tensor log_pair_mean(const Tensor& z, const Config& config, const Context& context);
 
-/// Matrix-product FLOPs over pairs, features and moments of one loss with its gradient over `rows` rows of `positions` positions.
-double pair_flops(const Config& config, int64_t rows, int64_t positions);
+/// Matrix-product FLOPs over pairs, features and moments of one loss with its gradient, on one of n_ranks ranks with `rows` rows (those of all
+/// views counted) of `positions` positions each.
+double pair_flops(const Config& config, int64_t rows, int64_t positions, int64_t views, int64_t n_ranks);
 
 }  // namespace entrain::entanglement

@@ -51,7 +51,7 @@ model::NamedTensors state_of(const Methods& methods) {
   return all;
 }
 
-/// Copies the file's tensors into `targets`, all of which it must hold.
+/// Copies the file's tensors into `targets`, all of which it must hold but the optional ones.
 void restore(const fs::path& checkpoint, const char* file, const model::NamedTensors& targets) {
   std::map<std::string, Tensor> missing(targets.begin(), targets.end());
   model::visit_safetensors(checkpoint / file, [&](const std::string& name, const Tensor& view) {
@@ -60,6 +60,7 @@ void restore(const fs::path& checkpoint, const char* file, const model::NamedTen
     found->second.copy_(view);
     missing.erase(found);
   });
+  std::erase_if(missing, [](const auto& entry) { return entry.first.ends_with(kOptional); });
   if (!missing.empty()) damaged(checkpoint, std::string(file) + " lacks " + missing.begin()->first);
 }
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,7 +31,7 @@ struct MethodReport {
   std::vector<std::pair<std::string, std::vector<double>>> distributions = {};  ///< by name, as the figures
 };
 
-/// An alarm without its numbers: alarms of one kind are raised once.
+/// An alarm without its numbers, which differ between runs.
 std::string alarm_kind(const std::string& alarm);
 
 class Method {
@@ -44,11 +45,14 @@ class Method {
   virtual void tap(const Moment& moment, const text::Batch& batch, model::Taps& taps) = 0;
   /// Updates what it owns, after the model's weights. lr_multiplier as in Optimizer::step.
   virtual void step(int64_t step, double lr_multiplier) = 0;
-  /// Of the newest step.
-  virtual MethodReport report() = 0;
-  /// Views of all it must keep to go on; writing them restores it.
+  /// Of the newest step, after which this share of the budget is spent: 1 for the last.
+  virtual MethodReport report(double fraction) = 0;
+  /// Views of all it must keep to go on; writing them restores it. A checkpoint may lack those whose name ends in kOptional.
   virtual model::NamedTensors state() const = 0;
 };
+
+/// Ends the names of a method's tensors that checkpoints of earlier versions lack; they then stay as they were made.
+inline constexpr std::string_view kOptional = ".notes";
 
 using Methods = std::vector<std::unique_ptr<Method>>;
 

@@ -3,25 +3,27 @@
 #include <algorithm>
 #include <map>
 #include <regex>
-#include <set>
 #include <sstream>
 
 #include "entrain/base/error.h"
+#include "entrain/entanglement/groups.h"
 #include "entrain/entanglement/layer.h"
 #include "entrain/entanglement/losses.h"
 #include "entrain/entanglement/monitor.h"
 #include "entrain/entanglement/pair_sums.h"
 #include "entrain/entanglement/positives.h"
+#include "entrain/entanglement/ranks.h"
 #include "entrain/train/method.h"
 #include "entrain/train/optimizer.h"
 
 namespace entrain::train {
 namespace {
 
-/// Rows and positions the layers see in one pass.
-int64_t pass_rows(const Recipe& recipe) {
-  return recipe.train.rows / recipe.train.micro_batches * (recipe.entanglement.positives == "views" ? 2 : 1);
-}
+/// Of the layer; with weight 0 only the monitor is left, which must not double the rows.
+int64_t views_of(const entanglement::Config& config) { return config.positives == "views" && config.weight > 0 ? 2 : 1; }
+
+/// Rows the layers see in one pass, those of both views counted.
+int64_t pass_rows(const Recipe& recipe) { return recipe.train.rows / recipe.train.micro_batches * views_of(recipe.entanglement); }
 
 /// Training tokens for statistics, as the run itself reads them: a recipe that may see part of the text counts only that part.
 std::vector<int32_t> sample_tokens(const Recipe& recipe, text::BatchSource& batches) {
@@ -64,11 +66,12 @@ Tensor read_attribute(const std::string& path, const text::Tokenizer& tokenizer)
 class Entanglement final : public Method {
  public:
   Entanglement(const Recipe& recipe, const text::Tokenizer& tokenizer, text::BatchSource& batches, Communicator& ranks) : config_(recipe.entanglement), recipe_(recipe), ranks_(ranks) {
-    if (config_.weight == 0 && config_.positives == "views") config_.positives = "next";  // only the monitor is left, which must not double the rows
+    if (config_.positives == "views" && views() == 1) config_.positives = "next";
     layers_.reserve(config_.blocks.size());  // the taps hold their addresses
     for (const double block : config_.blocks) {
       layers_.emplace_back(config_, static_cast<int64_t>(block), recipe.model.width, static_cast<uint64_t>(recipe.train.seed), parameters_);
     }
+    histories_.resize(layers_.size());
     OptimizerConfig heads = recipe.optimizer;
     heads.name = "adamw";
     heads.lr = config_.head_lr;
@@ -80,11 +83,11 @@ class Entanglement final : public Method {
   }
 
   std::string describe() const override {
-    const int64_t rows = config_.scope == "sequence" ? views() : pass_rows(recipe_);
-    return "entanglement: " + config_.loss + ", positives " + config_.positives + ", " + entanglement::describe(config_, rows * recipe_.model.context);
+    const int64_t n = entanglement::group_size(config_, pass_rows(recipe_), recipe_.model.context, views(), entanglement::number_of(&ranks_));
+    return "entanglement: " + config_.loss + ", positives " + config_.positives + ", " + entanglement::describe(config_, n);
   }
 
-  int64_t views() const override { return config_.positives == "views" ? 2 : 1; }
+  int64_t views() const override { return views_of(recipe_.entanglement); }
 
   void tap(const Moment& moment, const text::Batch& batch, model::Taps& taps) override {
     if (moment.part == 0) parameters_.clear_gradients();
@@ -99,12 +102,13 @@ class Entanglement final : public Method {
     context_.step = static_cast<uint64_t>(moment.step * moment.parts + moment.part);
     context_.ranks = &ranks_;
     weight_ = entanglement::weight_at(config_, moment.fraction);
-    reading_due_ = moment.part == 0 && config_.monitor_every > 0 && moment.step % config_.monitor_every == 0;
+    step_ = moment.step;
+    const bool first = moment.part == 0;
     for (entanglement::Layer& layer : layers_) {
-      taps.add("blocks." + std::to_string(layer.block()) + ".hook_resid_mid", [this, &layer, share = 1.0 / static_cast<double>(moment.parts)](const Tensor& h) {
+      taps.add("blocks." + std::to_string(layer.block()) + ".hook_resid_mid", [this, &layer, first, share = 1.0 / static_cast<double>(moment.parts)](const Tensor& h) {
         entanglement::Context context = context_;
         context.block = static_cast<uint64_t>(layer.block());
-        if (reading_due_) read(layer, h, context);
+        if (first) seen_[layer.block()] = {h.detach(), layer.projection().clone(), context};
         return layer(h, context, weight_, share);
       });
     }
@@ -112,38 +116,51 @@ class Entanglement final : public Method {
 
   void step(int64_t step, double lr_multiplier) override { optimizer_->step(step, lr_multiplier); }
 
-  MethodReport report() override {
+  MethodReport report(double fraction) override {
+    // Whether a step is the last is not known before its end where the budget is in seconds.
+    const bool reading_due = fraction >= 1.0 || (config_.monitor_every > 0 && step_ % config_.monitor_every == 0);
     MethodReport report;
     report.figures.emplace_back("entanglement.weight", weight_);
-    for (const entanglement::Layer& layer : layers_) {
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      const entanglement::Layer& layer = layers_[i];
       const std::string prefix = "entanglement." + std::to_string(layer.block()) + ".";
       const entanglement::Pulse& pulse = layer.pulse();
       report.figures.emplace_back(prefix + "loss", pulse.loss);
       report.figures.emplace_back(prefix + "cosine", pulse.cosine);
       report.figures.emplace_back(prefix + "gate_rate", pulse.gate_rate);
+      report.figures.emplace_back(prefix + "side_ratio", pulse.side_ratio);
       report.figures.emplace_back(prefix + "gradient_ratio", pulse.ratio);
-      const auto found = readings_.find(layer.block());
-      if (!reading_due_ || found == readings_.end()) continue;
-      for (const auto& [name, value] : entanglement::figures(found->second)) report.figures.emplace_back(prefix + name, value);
-      for (const auto& [name, values] : entanglement::distributions(found->second)) report.distributions.emplace_back(prefix + name, values);
-      for (const std::string& alarm : entanglement::alarms(found->second, weight_ > 0 ? pulse.ratio : 1.0, pulse.loss, entanglement::loss_floor(config_, context_))) {
-        if (raised_.insert(prefix + alarm_kind(alarm)).second) report.alarms.push_back("block " + std::to_string(layer.block()) + ": " + alarm);
+      if (weight_ > 0) histories_[i].add(pulse.side_ratio, pulse.loss);
+      if (!reading_due) continue;
+      const Seen& seen = seen_.at(layer.block());
+      const entanglement::Reading reading = entanglement::read(seen.states, seen.projection, config_, seen.context);
+      for (const auto& [name, value] : entanglement::figures(reading)) report.figures.emplace_back(prefix + name, value);
+      for (const auto& [name, values] : entanglement::distributions(reading)) report.distributions.emplace_back(prefix + name, values);
+      entanglement::Course course = histories_[i].read();
+      course.floor = entanglement::loss_floor(config_, seen.context);
+      for (const entanglement::Alarm& alarm : entanglement::alarms(reading, course)) {
+        if (histories_[i].is_first(alarm.kind)) report.alarms.push_back("block " + std::to_string(layer.block()) + ": " + alarm.text);
       }
     }
+    seen_.clear();
     return report;
   }
 
   model::NamedTensors state() const override {
     model::NamedTensors all = optimizer_->state();
     for (const model::Weight& weight : parameters_.weights()) all.emplace_back(weight.name, weight.value);
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      all.emplace_back("entanglement.blocks." + std::to_string(layers_[i].block()) + std::string(kOptional), histories_[i].state());
+    }
     return all;
   }
 
  private:
-  void read(const entanglement::Layer& layer, const Tensor& h, const entanglement::Context& context) {
-    at::NoGradGuard no_grad;
-    readings_[layer.block()] = entanglement::read(h, layer.projection(), config_, context);
-  }
+  /// What a reading is of: the first micro-batch of a step and the projection it met.
+  struct Seen {
+    Tensor states, projection;
+    entanglement::Context context;
+  };
 
   entanglement::Config config_;
   const Recipe recipe_;
@@ -155,9 +172,9 @@ class Entanglement final : public Method {
   Tensor attribute_;
   entanglement::Context context_;
   double weight_ = 0;
-  bool reading_due_ = false;
-  std::map<int64_t, entanglement::Reading> readings_;
-  std::set<std::string> raised_;
+  int64_t step_ = 0;
+  std::map<int64_t, Seen> seen_;
+  std::vector<entanglement::History> histories_;
 };
 
 }  // namespace
@@ -174,8 +191,8 @@ double method_flops_per_step(const Recipe& recipe, double model_flops) {
   const entanglement::Config& config = recipe.entanglement;
   if (!config.is_on() || config.weight == 0) return 0;
   const double passes = static_cast<double>(recipe.train.micro_batches) * static_cast<double>(config.blocks.size());
-  const double layers = passes * entanglement::flops_per_pass(config, recipe.model.width, pass_rows(recipe), recipe.model.context);
-  return layers + (config.positives == "views" ? model_flops : 0);
+  const double layers = passes * entanglement::flops_per_pass(config, recipe.model.width, pass_rows(recipe), recipe.model.context, views_of(config), /*n_ranks=*/1);
+  return layers + (views_of(config) == 2 ? model_flops : 0);
 }
 
 }  // namespace entrain::train

@@ -253,7 +253,7 @@ StepRecord Trainer::Parts::step(const superposition::StepPlan& step_plan) {
   StepRecord record{number, fraction(number, state.seconds), loss, multiplier, multiplier * (recipe.optimizer.name == "muon" ? recipe.optimizer.muon_lr : recipe.optimizer.lr),
           norm, step_plan.bag, step_plan.target_bag, state.raw_tokens, state.flops, state.seconds, elapsed, static_cast<int64_t>(step_tokens), plan.flops_per_step};
   for (const auto& method : methods) {
-    MethodReport report = method->report();
+    MethodReport report = method->report(record.fraction);
     std::move(report.figures.begin(), report.figures.end(), std::back_inserter(record.figures));
     std::move(report.alarms.begin(), report.alarms.end(), std::back_inserter(record.alarms));
     std::move(report.distributions.begin(), report.distributions.end(), std::back_inserter(record.distributions));
