@@ -99,6 +99,7 @@ std::string to_config_json(const Config& c, const SpecialIds& ids, const std::st
   const int64_t bos = ids.bos >= 0 ? ids.bos : ids.eos;
   json["bos_token_id"] = bos >= 0 ? OrderedJson(bos) : OrderedJson(nullptr);
   json["eos_token_id"] = ids.eos >= 0 ? OrderedJson(ids.eos) : OrderedJson(nullptr);
+  if (ids.pad >= 0) json["pad_token_id"] = ids.pad;
   json["torch_dtype"] = dtype;
   json["use_cache"] = true;
   if (c.is_own()) {  // a model type of our own, so that other programs refuse it where they would leave parts out
@@ -201,7 +202,7 @@ SpecialIds special_ids(const std::string& text, const std::string& name) {
       if (value.is_array() && !value.empty()) value = OrderedJson(value.front());
       return value.is_number_integer() ? value.get<int64_t>() : -1;
     };
-    return {.eos = id("eos_token_id"), .bos = id("bos_token_id")};
+    return {.eos = id("eos_token_id"), .bos = id("bos_token_id"), .pad = id("pad_token_id")};
   } catch (const OrderedJson::exception& error) {
     throw Error(ErrorKind::kData, name + " is not a usable config.json: " + error.what());
   }

@@ -12,6 +12,7 @@ namespace entrain::model {
 struct SpecialIds {
   int64_t eos = -1;  ///< -1: none
   int64_t bos = -1;  ///< -1: eos also serves as beginning-of-sequence
+  int64_t pad = -1;
 };
 
 /// config.json for Transformers (LlamaForCausalLM, Qwen3ForCausalLM, GPT2LMHeadModel), or of the model type "entrain".
