@@ -138,6 +138,25 @@ TEST(Checkpoint, FlippedBitsOfTheManifestAreHarmless) {
   EXPECT_GT(n_refused, static_cast<int>(whole.size()) * 8 / 11 / 4);
 }
 
+TEST(Checkpoint, ItsManifestReachesNoOtherFolder) {
+  Store store(5);
+  TinyRun run(1);
+  const fs::path path = store.save(run, 10);
+  const std::string whole = read_file(path / "manifest.json");
+  write_plain(store.folder / "checkpoints" / "state.json", read_file(path / "state.json"));
+  for (const std::string& name : {std::string("../state.json"), std::string("x/../../state.json"), (store.folder / "checkpoints" / "state.json").string()}) {
+    std::string changed = whole;
+    changed.replace(changed.find("{\n    \"additional"), 1, "{\"" + name + "\": " + R"({"bytes": 1, "xxh3": ""},)");
+    write_plain(path / "manifest.json", changed);
+    try {
+      verify_checkpoint(path);
+      ADD_FAILURE() << name << " was read";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("lies outside"), std::string::npos) << error.what();
+    }
+  }
+}
+
 TEST(CheckpointStore, KeepsTheNewestAndTheBest) {
   Store store(2);
   TinyRun run(1);

@@ -48,7 +48,7 @@ Pretrained open_pretrained(const fs::path& path) {
 
 model::Config read_config(const fs::path& path) {
   if (is_gguf(path)) return gguf_config(GgufFile(path).reader);
-  model::Config config = config_of_folder(path);
+  model::Config config = model::read_checked_config(path);
   config.lora = {};
   return config;
 }

@@ -18,7 +18,7 @@ bool is_gguf(const fs::path& path);
 /// Each throws Error{kData} naming what this program cannot represent or what is damaged, and takes no more memory than the files' sizes
 /// account for.
 Pretrained open_pretrained(const fs::path& path);
-/// Of what load_model gives: adapters are merged into the weights.
+/// Of what load_model gives, checked against the headers of the weights' files: adapters are merged into the weights.
 model::Config read_config(const fs::path& path);
 model::Transformer load_model(const fs::path& path);
 /// `path` may also be a tokenizer.json.
