@@ -26,7 +26,7 @@ def find(name: str, folder: str) -> Path:
     for path in _places(name, folder):
         if path.is_file():
             return path
-    raise IoError(f"there is no {name} beside the Python package", "install with `pip install .`, or name a build folder in ENTRAIN_BUILD")
+    raise IoError(f"there is no {name} beside the Python package", "install with `pip install --no-build-isolation .`, or name a build folder in ENTRAIN_BUILD")
 
 
 def program() -> Path:

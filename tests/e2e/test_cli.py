@@ -74,8 +74,8 @@ def test_train_leaves_the_documented_run(trained):
     kept = [path.name for path in checkpoints(run)]
     assert kept[-2:] == ["step-00000008", "step-00000012"] and len(kept) <= 3  # the newest two, and the best
     for checkpoint in checkpoints(run):
-        assert sorted(path.name for path in checkpoint.iterdir() if path.name != "tokenizer_config.json") == [
-            "config.json", "manifest.json", "model.safetensors", "optimizer.safetensors", "state.json", "tokenizer.json"]
+        assert sorted(path.name for path in checkpoint.iterdir()) == [
+            "config.json", "manifest.json", "model.safetensors", "optimizer.safetensors", "state.json", "tokenizer.json", "tokenizer_config.json"]
     lines = metrics(run)
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 13))
     assert [line["step"] for line in lines if "validation_nats_per_token" in line] == [6, 12]

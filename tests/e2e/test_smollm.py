@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -129,5 +130,29 @@ def test_adapters_learn_a_domain(domain, imported, tmp_path):
     losses = [record["loss"] for record in steps(tmp_path / "run")]
     print(f"held-out nats per token {before:.4f} before, {after:.4f} after; training loss {losses[0]:.4f} to {losses[-1]:.4f}")
     assert after < before - 0.2
-    frozen = checkpoints(tmp_path / "run")[-1] / "model.safetensors"
-    assert frozen.read_bytes() == (imported / "model.safetensors").read_bytes()
+    frozen = checkpoints(tmp_path / "run")[-1]
+    assert (frozen / "model.safetensors").read_bytes() == (imported / "model.safetensors").read_bytes()
+
+
+def test_what_is_trained_stays_a_chat_model(imported, texts, tmp_path):
+    """Template and special tokens pass through training, a resume and both exports."""
+    entrain("data", "prepare", "--text", *sorted(texts.glob("*.txt"))[:20], "--tokenizer", GGUF, "--out", tmp_path / "data")
+    values = {"data.path": str(tmp_path / "data"), "model.context": 16, "train.rows": 1, "train.threads": 1, "budget.steps": 2, "checkpoint.every": 1, "evaluation.every": 0, "evaluation.tokens": 64}
+    settings = [part for key, value in values.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+    command = ["train", ROOT / "recipes/lora.toml", "--from", GGUF, *settings, "--run", tmp_path / "run"]
+    entrain(*command)
+    shutil.rmtree(checkpoints(tmp_path / "run")[-1])
+    entrain(*command, "--resume")
+    entrain("export", tmp_path / "run", "--format", "hf", "--out", tmp_path / "hf")
+    entrain("export", tmp_path / "run", "--format", "gguf", "--type", "q8_0", "--out", tmp_path / "trained.gguf")
+    entrain("import", tmp_path / "trained.gguf", "--out", tmp_path / "back")
+
+    def described(folder):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        chat = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True)
+        config = json.loads((folder / "config.json").read_text())
+        return chat, tokenizer.eos_token, tokenizer.bos_token, tokenizer.pad_token, {key: config.get(f"{key}_token_id") for key in ("bos", "eos", "pad")}
+
+    assert described(imported)[1] == "<|im_end|>" and described(imported)[0].endswith("<|im_start|>assistant\n")
+    for folder in (checkpoints(tmp_path / "run")[-1], tmp_path / "hf", tmp_path / "back"):
+        assert described(folder) == described(imported), folder

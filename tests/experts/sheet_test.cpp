@@ -6,6 +6,7 @@
 
 #include "entrain/base/error.h"
 #include "entrain/experts/coordinator.h"
+#include "entrain/reasoning/family.h"
 #include "text_pool.h"
 
 namespace entrain::experts {

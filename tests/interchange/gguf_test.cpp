@@ -144,6 +144,13 @@ TEST(Gguf, CraftedHeadersAreRefusedWithoutMemory) {
   expect_error(tensor(1, 4, 0, 3), "not aligned");
   expect_error(tensor(1, 4, 12, 0), "number 12");
   expect_error(tensor(1, 31, 8, 0), "no whole number of blocks");
+  const auto pair = [](uint64_t second) {  // 16 numbers, and 8 that begin at `second`
+    Header header = Header::begin(2, 0).text("first").add(uint32_t{1}).add(uint64_t{16}).add(uint32_t{0}).add(uint64_t{0});
+    return header.text("second").add(uint32_t{1}).add(uint64_t{8}).add(uint32_t{0}).add(second).bytes + std::string(192, '\0');
+  };
+  EXPECT_EQ(read(pair(64)).tensors().size(), 2u);
+  expect_error(pair(32), "second overlaps first");
+  expect_error(pair(0), " overlaps ");
 }
 
 TEST(Quantization, FloatsRoundToTheNearest) {

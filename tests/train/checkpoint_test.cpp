@@ -28,10 +28,10 @@ struct TinyRun {
 struct Store {
   TemporaryFolder folder;
   CheckpointStore store;
-  explicit Store(int64_t keep) : store(folder / "checkpoints", keep) { write_plain(folder / "tokenizer.json", "{\"a\": 1}"); }
+  explicit Store(int64_t keep) : store(folder / "checkpoints", keep) {}
   fs::path save(TinyRun& run, int64_t step) {
     run.state.step = step;
-    return store.save(run.parts(), {.eos = 3}, folder / "tokenizer.json");
+    return store.save(run.parts(), {.eos = 3}, {{"tokenizer.json", "{\"a\": 1}"}, {"additional_chat_templates/tools.jinja", "{{ tools }}"}});
   }
 };
 
@@ -47,6 +47,7 @@ TEST(Checkpoint, RestoresEverything) {
   const fs::path path = store.save(run, 12);
   EXPECT_EQ(path.filename(), "step-00000012");
   EXPECT_EQ(read_file(path / "tokenizer.json"), "{\"a\": 1}");
+  EXPECT_EQ(read_file(path / "additional_chat_templates" / "tools.jinja"), "{{ tools }}");
   verify_checkpoint(path);
   restore_checkpoint(path, other.parts());
   EXPECT_EQ(other.state, run.state);
@@ -68,8 +69,10 @@ TEST(Checkpoint, VerifyCatchesAnyDamage) {
   TinyRun run(1);
   const fs::path sound = store.save(run, 10), path = store.save(run, 20);
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(path)) files.push_back(entry.path());
-  EXPECT_EQ(files.size(), 6u);
+  for (const auto& entry : fs::recursive_directory_iterator(path)) {
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  EXPECT_EQ(files.size(), 7u);
   const auto expect_damaged = [&](const std::string& what) {
     try {
       verify_checkpoint(path);
@@ -133,6 +136,25 @@ TEST(Checkpoint, FlippedBitsOfTheManifestAreHarmless) {
     }
   }
   EXPECT_GT(n_refused, static_cast<int>(whole.size()) * 8 / 11 / 4);
+}
+
+TEST(Checkpoint, ItsManifestReachesNoOtherFolder) {
+  Store store(5);
+  TinyRun run(1);
+  const fs::path path = store.save(run, 10);
+  const std::string whole = read_file(path / "manifest.json");
+  write_plain(store.folder / "checkpoints" / "state.json", read_file(path / "state.json"));
+  for (const std::string& name : {std::string("../state.json"), std::string("x/../../state.json"), (store.folder / "checkpoints" / "state.json").string()}) {
+    std::string changed = whole;
+    changed.replace(changed.find("{\n    \"additional"), 1, "{\"" + name + "\": " + R"({"bytes": 1, "xxh3": ""},)");
+    write_plain(path / "manifest.json", changed);
+    try {
+      verify_checkpoint(path);
+      ADD_FAILURE() << name << " was read";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("lies outside"), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST(CheckpointStore, KeepsTheNewestAndTheBest) {

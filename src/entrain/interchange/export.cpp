@@ -60,10 +60,10 @@ void write_folder(const Pretrained& pretrained, const FloatType& type, const fs:
   for (const model::Weight& weight : pretrained.model.parameters().weights()) {
     if (!model::is_memory_name(weight.name)) tensors.emplace_back(weight.name, converted(weight, type.scalar));
   }
-  write_file(folder / "config.json", model::to_config_json(config, {.eos = pretrained.settings.eos, .bos = pretrained.settings.bos}, type.name));
+  write_file(folder / "config.json", model::to_config_json(config, special_ids(pretrained.settings), type.name));
   model::write_safetensors(folder / "model.safetensors", tensors);
   pretrained.tokenizer.save(folder / "tokenizer.json");
-  write_settings(folder, pretrained.settings, pretrained.tokenizer, config.context);
+  write_settings(folder, settings_files(pretrained.settings, pretrained.tokenizer, config.context));
 }
 
 /// The new folder `out` with what `write` puts into it; written aside and renamed.

@@ -9,10 +9,13 @@
 #include "entrain/interchange/quantization.h"
 #include "entrain/model/huggingface.h"
 #include "entrain/model/memory.h"
-#include "entrain/model/safetensors.h"
+#include "entrain/model/weight_shapes.h"
 
 namespace entrain::interchange {
 namespace {
+
+constexpr const char* kNoWholeModel = " holds no whole model of its architecture:";
+constexpr const char* kNoWholeModelHint = "take a file of one of the architectures llama, qwen3 and gpt2, without additions";
 
 /// How a weight lies in the file, beside how Transformers lays it out.
 enum class Layout {
@@ -157,6 +160,18 @@ void add_shape(GgufWriter& writer, const model::Config& c, GgmlType type) {
   writer.set_number(prefix + "rope.freq_base", static_cast<float>(c.rope_theta));
 }
 
+/// Throws Error{kData} where a weight of the configuration is missing or of another shape.
+void check_tensors(const GgufReader& file, const model::Config& config) {
+  model::Shapes stored;
+  for (const GgufTensor& tensor : file.tensors()) stored.emplace(tensor.name, tensor.shape);
+  const auto in_file = [&](const std::string& name, std::vector<int64_t> shape) {
+    const Place place = place_of(name, config);
+    if (place.layout == Layout::kTransposed) std::swap(shape[0], shape[1]);
+    return std::pair(place.name, std::move(shape));
+  };
+  model::check_stored(config, stored, in_file, file.name() + kNoWholeModel, kNoWholeModelHint);
+}
+
 }  // namespace
 
 model::Config gguf_config(const GgufReader& file) {
@@ -195,6 +210,7 @@ model::Config gguf_config(const GgufReader& file) {
   double n_bytes = 0;
   for (const GgufTensor& tensor : file.tensors()) n_bytes += static_cast<double>(tensor.data.size());
   model::check_weights_fit(c, n_bytes, 0.5, file.name());  // the smallest type takes 18 bytes for 32 numbers
+  check_tensors(file, c);
   return c;
 }
 
@@ -223,12 +239,12 @@ void load_gguf_weights(model::Transformer& model, const GgufReader& file) {
   }
   for (const auto& [name, tensor] : tensors) surplus.push_back(name);
   if (missing.empty() && misshapen.empty() && surplus.empty()) return;
-  std::string message = file.name() + " holds no whole model of its architecture:";
+  std::string message = file.name() + kNoWholeModel;
   if (!missing.empty()) message += " missing " + model::joined(missing) + ";";
   if (!misshapen.empty()) message += " of another shape " + model::joined(misshapen) + ";";
   if (!surplus.empty()) message += " unexpected " + model::joined(surplus) + ";";
   message.pop_back();
-  throw Error(ErrorKind::kData, message, "take a file of one of the architectures llama, qwen3 and gpt2, without additions");
+  throw Error(ErrorKind::kData, message, kNoWholeModelHint);
 }
 
 void add_model(GgufWriter& writer, const model::Transformer& model, GgmlType type) {

@@ -1,5 +1,6 @@
 #include "entrain/interchange/gguf_reader.h"
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 #include <utility>
@@ -182,6 +183,13 @@ void GgufReader::place(std::vector<Placed> tensors, std::span<const std::byte> b
     if (placed.offset > available || placed.n_bytes > available - placed.offset) corrupt(tensor.name + " lies outside the file");
     tensor.data = bytes.subspan(data_begin + placed.offset, placed.n_bytes);
     tensors_.push_back(std::move(tensor));
+  }
+  // No byte belongs to two tensors: what all of them hold together is then no more than the file.
+  std::vector<const GgufTensor*> sorted;
+  for (const GgufTensor& tensor : tensors_) sorted.push_back(&tensor);
+  std::sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) { return a->data.data() < b->data.data(); });
+  for (size_t i = 1; i < sorted.size(); ++i) {
+    if (sorted[i - 1]->data.data() + sorted[i - 1]->data.size() > sorted[i]->data.data()) corrupt(sorted[i]->name + " overlaps " + sorted[i - 1]->name);
   }
 }
 

@@ -24,7 +24,7 @@ struct GgufTensor {
 class GgufReader {
  public:
   /// bytes: the whole file, which must outlive the reader; name: used in errors. Throws Error{kData} where the header does not describe
-  /// what is there: versions other than 2 and 3, cut files, unknown types, names twice, tensors outside the file.
+  /// what is there: versions other than 2 and 3, cut files, unknown types, names twice, tensors outside the file or over each other.
   GgufReader(std::span<const std::byte> bytes, std::string name);
 
   const std::string& name() const { return name_; }

@@ -6,7 +6,6 @@
 #include "entrain/interchange/gguf_model.h"
 #include "entrain/interchange/gguf_tokenizer.h"
 #include "entrain/model/adapter.h"
-#include "entrain/model/huggingface.h"
 
 namespace entrain::interchange {
 namespace {
@@ -27,10 +26,6 @@ model::Transformer load_gguf(const GgufReader& file) {
 }
 
 }  // namespace
-
-std::optional<int32_t> Pretrained::eos_id() const {
-  return settings.eos >= 0 ? std::optional(static_cast<int32_t>(settings.eos)) : std::nullopt;
-}
 
 bool is_gguf(const fs::path& path) {
   if (!fs::is_regular_file(path)) return false;
@@ -53,7 +48,7 @@ Pretrained open_pretrained(const fs::path& path) {
 
 model::Config read_config(const fs::path& path) {
   if (is_gguf(path)) return gguf_config(GgufFile(path).reader);
-  model::Config config = config_of_folder(path);
+  model::Config config = model::read_checked_config(path);
   config.lora = {};
   return config;
 }
@@ -70,6 +65,12 @@ text::Tokenizer load_tokenizer(const fs::path& path) {
   if (is_gguf(path)) return gguf_tokenizer(GgufFile(path).reader);
   return text::Tokenizer::load(fs::is_directory(path) ? path / "tokenizer.json" : path);
 }
+
+TokenizerSettings load_settings(const fs::path& path, const text::Tokenizer& tokenizer) {
+  return is_gguf(path) ? gguf_settings(GgufFile(path).reader, tokenizer) : read_settings(path, tokenizer);
+}
+
+model::SpecialIds special_ids(const TokenizerSettings& settings) { return {.eos = settings.eos, .bos = settings.bos, .pad = settings.pad}; }
 
 void load_weights(model::Transformer& model, const fs::path& path) {
   if (is_gguf(path)) {

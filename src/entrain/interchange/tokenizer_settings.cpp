@@ -53,6 +53,8 @@ void check_name(const std::string& name) {
 
 }  // namespace
 
+std::optional<int32_t> TokenizerSettings::eos_id() const { return eos >= 0 ? std::optional(static_cast<int32_t>(eos)) : std::nullopt; }
+
 TokenizerSettings read_settings(const fs::path& folder, const text::Tokenizer& tokenizer) {
   TokenizerSettings settings;
   if (fs::exists(folder / "config.json")) {
@@ -86,21 +88,24 @@ TokenizerSettings read_settings(const fs::path& folder, const text::Tokenizer& t
   return settings;
 }
 
-void write_settings(const fs::path& folder, const TokenizerSettings& settings, const text::Tokenizer& tokenizer, int64_t context) {
+std::map<std::string, std::string> settings_files(const TokenizerSettings& settings, const text::Tokenizer& tokenizer, int64_t context) {
   const std::vector<std::string> spellings = tokenizer.spelling().tokens;
   OrderedJson config{{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}, {"model_max_length", context}, {"add_bos_token", settings.add_bos}};
   for (const auto& [role, key] : kRoles) {
     if (settings.*role >= 0) config[key] = spellings.at(static_cast<size_t>(settings.*role));
   }
-  write_file(folder / "tokenizer_config.json", config.dump(2) + "\n");
+  std::map<std::string, std::string> files{{"tokenizer_config.json", config.dump(2) + "\n"}};
   for (const auto& [name, text] : settings.chat_templates) {
-    if (name == "default") {
-      write_file(folder / kTemplateFile, text);
-    } else {
-      check_name(name);
-      make_folder(folder / kTemplateFolder);
-      write_file(folder / kTemplateFolder / (name + ".jinja"), text);
-    }
+    check_name(name);
+    files[name == "default" ? kTemplateFile : std::string(kTemplateFolder) + "/" + name + ".jinja"] = text;
+  }
+  return files;
+}
+
+void write_settings(const fs::path& folder, const std::map<std::string, std::string>& files) {
+  for (const auto& [name, text] : files) {
+    make_folder((folder / name).parent_path());
+    write_file(folder / name, text);
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <cstdio>
 #include <map>
 #include <set>
 
@@ -11,12 +10,15 @@
 #include "entrain/model/adapter.h"
 #include "entrain/model/memory.h"
 #include "entrain/model/safetensors.h"
+#include "entrain/model/safetensors_header.h"
+#include "entrain/model/weight_shapes.h"
 
 namespace entrain::model {
 namespace {
 
 constexpr const char* kOwnModelType = "entrain";
 constexpr const char* kMemoryFile = "memory.safetensors";
+constexpr std::string_view kHubPrefix = "transformer.";  // which the names of a gpt2 of the hub lack
 
 const std::map<std::string, std::string> kActivationNames{{"silu", "silu"}, {"gelu_tanh", "gelu_pytorch_tanh"}, {"relu2", "relu2"}};
 
@@ -62,6 +64,16 @@ LoraConfig lora_from_json(const OrderedJson& json, const std::string& name) {
 
 std::map<std::string, Tensor> by_name(const NamedTensors& tensors) { return {tensors.begin(), tensors.end()}; }
 
+/// The tensors that the files' headers describe.
+Shapes stored_shapes(const std::vector<fs::path>& files) {
+  Shapes shapes;
+  for (const fs::path& path : files) {
+    const MappedFile file(path);
+    for (SafetensorsEntry& entry : read_safetensors_header(file.bytes(), path.string()).entries) shapes[entry.name] = std::move(entry.shape);
+  }
+  return shapes;
+}
+
 /// The weights of model.safetensors, and what memory.safetensors holds beside it; adapters have a file of their own (adapter.h).
 struct Files {
   NamedTensors plain, memory;
@@ -99,6 +111,7 @@ std::string to_config_json(const Config& c, const SpecialIds& ids, const std::st
   const int64_t bos = ids.bos >= 0 ? ids.bos : ids.eos;
   json["bos_token_id"] = bos >= 0 ? OrderedJson(bos) : OrderedJson(nullptr);
   json["eos_token_id"] = ids.eos >= 0 ? OrderedJson(ids.eos) : OrderedJson(nullptr);
+  if (ids.pad >= 0) json["pad_token_id"] = ids.pad;
   json["torch_dtype"] = dtype;
   json["use_cache"] = true;
   if (c.is_own()) {  // a model type of our own, so that other programs refuse it where they would leave parts out
@@ -201,26 +214,10 @@ SpecialIds special_ids(const std::string& text, const std::string& name) {
       if (value.is_array() && !value.empty()) value = OrderedJson(value.front());
       return value.is_number_integer() ? value.get<int64_t>() : -1;
     };
-    return {.eos = id("eos_token_id"), .bos = id("bos_token_id")};
+    return {.eos = id("eos_token_id"), .bos = id("bos_token_id"), .pad = id("pad_token_id")};
   } catch (const OrderedJson::exception& error) {
     throw Error(ErrorKind::kData, name + " is not a usable config.json: " + error.what());
   }
-}
-
-double weight_count(const Config& c) {
-  const auto number = [](int64_t size) { return static_cast<double>(size); };
-  const double attention = number(c.width) * 2 * (number(c.heads) + number(c.kv_heads)) * number(c.head_width);
-  const double feed_forward = (c.is_gpt2() ? 2 : 3) * number(c.width) * number(c.mlp_width);
-  const double embedding = number(c.vocab_size) * number(c.width);
-  return number(c.layers) * (attention + feed_forward) + embedding * (c.tied_head ? 1 : 2) + (c.is_gpt2() ? number(c.context) * number(c.width) : 0);
-}
-
-void check_weights_fit(const Config& config, double n_bytes, double bytes_per_weight, const std::string& name) {
-  const double needed = weight_count(config) * bytes_per_weight;
-  if (needed <= n_bytes) return;
-  char numbers[96];
-  std::snprintf(numbers, sizeof numbers, "%.0f weights, more than %.0f bytes of weights can hold", weight_count(config), n_bytes);
-  throw Error(ErrorKind::kData, name + " describes a model of " + numbers, "the weights were cut short or belong to another model; take config.json and model.safetensors, or the GGUF file, of one model and whole");
 }
 
 std::vector<fs::path> safetensors_files(const fs::path& folder) {
@@ -255,7 +252,7 @@ void load_weights(Transformer& model, const fs::path& folder) {
   at::NoGradGuard no_grad;
   const Files files = files_of(model);
   const auto targets = by_name(files.plain);
-  const auto target_of = [&](const std::string& name) { return targets.contains(name) ? name : "transformer." + name; };  // gpt2 of the hub lacks the prefix
+  const auto target_of = [&](const std::string& name) { return targets.contains(name) ? name : std::string(kHubPrefix) + name; };
   const auto is_known = [&](const std::string& name) {
     const bool buffer = name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") || name.ends_with("rotary_emb.inv_freq");
     return buffer || (model.config().tied_head && name == "lm_head.weight");
@@ -265,14 +262,32 @@ void load_weights(Transformer& model, const fs::path& folder) {
   copy_safetensors({folder / kMemoryFile}, by_name(files.memory), [](const std::string& name) { return name; }, [](const std::string&) { return false; });
 }
 
+Config read_checked_config(const fs::path& folder) {
+  const std::string name = (folder / "config.json").string(), hint = "take config.json and model.safetensors of the same model";
+  const Config config = from_config_json(read_file(name), name);
+  const std::vector<fs::path> files = safetensors_files(folder);
+  const Shapes stored = stored_shapes(files);
+  double n_bytes = 0;
+  for (const fs::path& file : files) n_bytes += static_cast<double>(fs::file_size(file));
+  check_weights_fit(config, n_bytes, 2, name);
+  const auto in_file = [&](const std::string& weight, const std::vector<int64_t>& shape) {
+    const bool bare = config.is_gpt2() && !stored.contains(weight) && weight.starts_with(kHubPrefix);
+    return std::pair(bare ? weight.substr(kHubPrefix.size()) : weight, shape);
+  };
+  check_stored(config, stored, in_file, (files.size() == 1 ? files.front() : folder).string() + " does not fit its config.json:", hint);
+  if (config.mixing.is_on() && static_cast<double>(config.mixing.features) * static_cast<double>(config.mixing.width) > n_bytes) {
+    throw Error(ErrorKind::kData, name + " describes more features of forward mixing than a model of its size has", hint);  // they are drawn, and stand in no file
+  }
+  if (!config.memory.is_on() && !config.mixing.is_on()) return config;
+  const fs::path memory = folder / kMemoryFile;
+  check_memory_stored(config, stored_shapes({memory}), memory.string() + " does not fit its config.json:", hint);
+  return config;
+}
+
 Transformer load_model(const fs::path& folder) {
-  const std::string name = (folder / "config.json").string();
-  const Config adapted = from_config_json(read_file(name), name);
+  const Config adapted = read_checked_config(folder);
   Config config = adapted;
   config.lora = {};
-  double n_bytes = 0;
-  for (const fs::path& file : safetensors_files(folder)) n_bytes += fs::exists(file) ? static_cast<double>(fs::file_size(file)) : 0;
-  if (n_bytes > 0) check_weights_fit(config, n_bytes, 2, name);
   Transformer model(config, 0);
   load_weights(model, folder);
   merge_adapter(model, adapted, folder);

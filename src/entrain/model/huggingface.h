@@ -12,6 +12,7 @@ namespace entrain::model {
 struct SpecialIds {
   int64_t eos = -1;  ///< -1: none
   int64_t bos = -1;  ///< -1: eos also serves as beginning-of-sequence
+  int64_t pad = -1;
 };
 
 /// config.json for Transformers (LlamaForCausalLM, Qwen3ForCausalLM, GPT2LMHeadModel), or of the model type "entrain".
@@ -22,15 +23,13 @@ SpecialIds special_ids(const std::string& config_json, const std::string& name);
 /// Throws Error{kData} naming every setting this program cannot represent (scaled rotary embedding, attention biases, ...).
 Config from_config_json(const std::string& json, const std::string& name);
 
-/// Numbers in the weights of a model of this shape, those in norms and biases left out: a lower bound.
-double weight_count(const Config& config);
-/// Throws Error{kData} where files of n_bytes, at bytes_per_weight or more, cannot hold a model of this shape: before any memory is taken
-/// for it. `name`: of the file that describes the shape.
-void check_weights_fit(const Config& config, double n_bytes, double bytes_per_weight, const std::string& name);
-
 /// The files that hold a folder's weights: model.safetensors, or those that model.safetensors.index.json lists.
 /// Throws Error{kData} where the index does not parse or names a file outside the folder.
 std::vector<fs::path> safetensors_files(const fs::path& folder);
+
+/// What config.json says, adapters and all, of a folder whose files hold the weights of such a model by name and shape: told from their headers,
+/// before any memory is taken for a model. Throws Error{kData} as load_model.
+Config read_checked_config(const fs::path& folder);
 
 /// Writes the two to four files into an existing folder.
 void save_model(const Transformer& model, const SpecialIds& ids, const fs::path& folder);

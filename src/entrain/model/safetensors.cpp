@@ -7,6 +7,7 @@
 #include "entrain/base/error.h"
 #include "entrain/base/json.h"
 #include "entrain/model/safetensors_header.h"
+#include "entrain/model/weight_shapes.h"
 
 namespace entrain::model {
 namespace {
@@ -68,12 +69,6 @@ void visit_safetensors(const fs::path& path, const std::function<void(const std:
     if (entry.end > entry.begin) std::memcpy(copy.data_ptr(), begin, entry.end - entry.begin);
     visit(entry.name, copy);
   }
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (size_t i = 0; i < names.size() && i < 5; ++i) text += (i ? ", " : "") + names[i];
-  return names.size() > 5 ? text + " and " + std::to_string(names.size() - 5) + " more" : text;
 }
 
 void copy_safetensors(const std::vector<fs::path>& files, std::map<std::string, Tensor> targets, const std::function<std::string(const std::string&)>& target_of,

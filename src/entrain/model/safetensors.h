@@ -27,9 +27,6 @@ void visit_safetensors(const fs::path& path, const std::function<void(const std:
 void copy_safetensors(const std::vector<fs::path>& files, std::map<std::string, Tensor> targets, const std::function<std::string(const std::string&)>& target_of,
                       const std::function<bool(const std::string&)>& is_known);
 
-/// The first five of the names, and how many more there are.
-std::string joined(const std::vector<std::string>& names);
-
 /// Reads every tensor into memory of its own. Throws Error{kData} when the header does not describe exactly the bytes that
 /// are there; allocates nothing the file's size does not cover.
 NamedTensors read_safetensors(const fs::path& path);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <map>
 
 #include "entrain/base/error.h"
 #include "entrain/base/json.h"
@@ -30,10 +29,12 @@ std::optional<int64_t> step_of(const std::string& name) {
 void write_manifest(const fs::path& folder) {
   OrderedJson files = OrderedJson::object();
   std::vector<fs::path> paths;
-  for (const auto& entry : fs::directory_iterator(folder)) paths.push_back(entry.path());
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) paths.push_back(entry.path());
+  }
   std::sort(paths.begin(), paths.end());
   for (const fs::path& path : paths) {
-    files[path.filename().string()] = {{"bytes", fs::file_size(path)}, {"xxh3", to_hex(file_checksum(path))}};
+    files[path.lexically_relative(folder).generic_string()] = {{"bytes", fs::file_size(path)}, {"xxh3", to_hex(file_checksum(path))}};
   }
   write_file(folder / kManifest, OrderedJson{{"format_version", kFormatVersion}, {"files", files}}.dump(2) + "\n");
 }
@@ -84,7 +85,7 @@ void CheckpointStore::remove_leftovers() {
   }
 }
 
-fs::path CheckpointStore::save(const CheckpointParts& parts, const model::SpecialIds& ids, const fs::path& tokenizer_file) {
+fs::path CheckpointStore::save(const CheckpointParts& parts, const model::SpecialIds& ids, const std::map<std::string, std::string>& tokenizer_files) {
   const fs::path target = folder_ / folder_name(parts.state.step);
   if (fs::exists(target)) {
     if (is_sound(target)) return target;
@@ -95,7 +96,7 @@ fs::path CheckpointStore::save(const CheckpointParts& parts, const model::Specia
   make_folder(aside);
   try {
     model::save_model(parts.model, ids, aside);
-    write_file(aside / "tokenizer.json", read_file(tokenizer_file));
+    interchange::write_settings(aside, tokenizer_files);
     model::write_safetensors(aside / "optimizer.safetensors", parts.optimizer.state());
     const model::NamedTensors methods = state_of(parts.methods);
     if (!methods.empty()) model::write_safetensors(aside / kMethods, methods);
@@ -148,7 +149,8 @@ void verify_checkpoint(const fs::path& checkpoint) {
       if (!json.at("files").contains(required)) damaged(checkpoint, std::string("its manifest does not name ") + required);
     }
     for (const auto& [name, entry] : json.at("files").items()) {
-      const fs::path path = checkpoint / fs::path(name).filename();
+      const fs::path inside = fs::path(name).lexically_normal(), path = checkpoint / inside;
+      if (inside.is_absolute() || *inside.begin() == "..") damaged(checkpoint, "its manifest names " + name + ", which lies outside");
       if (!fs::is_regular_file(path)) damaged(checkpoint, name + " is missing");
       if (fs::file_size(path) != entry.at("bytes").get<uint64_t>()) damaged(checkpoint, name + " has another size than its manifest says");
       if (to_hex(file_checksum(path)) != entry.at("xxh3").get<std::string>()) damaged(checkpoint, name + " has another checksum than its manifest says");

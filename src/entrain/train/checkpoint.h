@@ -2,7 +2,9 @@
 // Checkpoints: a folder that Transformers opens as it is, plus what an exact resume needs. Layout in docs/formats.md.
 // A checkpoint exists whole or not at all: it is written aside, synced, and renamed, its manifest last.
 
+#include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "entrain/base/files.h"
@@ -29,8 +31,9 @@ class CheckpointStore {
   void remove_leftovers();
 
   /// Writes step-NNNNNNNN, verifies it, then prunes to the newest `keep` and the best. Replaces nothing: a step saved already is
-  /// left as it is. Throws Error{kIo}; older checkpoints are then untouched.
-  fs::path save(const CheckpointParts& parts, const model::SpecialIds& ids, const fs::path& tokenizer_file);
+  /// left as it is. tokenizer_files: the text of tokenizer.json and of what belongs to it, by their paths in the checkpoint.
+  /// Throws Error{kIo}; older checkpoints are then untouched.
+  fs::path save(const CheckpointParts& parts, const model::SpecialIds& ids, const std::map<std::string, std::string>& tokenizer_files);
   /// The newest checkpoint that verifies, by step; damaged ones are passed over. `damaged` receives their names.
   std::optional<fs::path> newest(std::vector<std::string>* damaged = nullptr) const;
   /// Steps on disk, ascending, verified or not.

@@ -65,6 +65,12 @@ void check_run_folder(const fs::path& run, Start start, const std::string& toml)
   }
 }
 
+/// What the model that training starts from says of its tokenizer; of a new model, that texts end where the tokenizer says.
+interchange::TokenizerSettings settings_of_origin(const Recipe& recipe, const text::Tokenizer& tokenizer) {
+  if (!recipe.train.from.empty()) return interchange::load_settings(resolve_model(recipe.train.from), tokenizer);
+  return {.eos = tokenizer.eos_id().value_or(-1), .add_bos = tokenizer.spelling().bos_id.has_value(), .chat_templates = {}};
+}
+
 /// The shape of the model that training starts from; checks that it reads the data's tokens.
 model::Config shape_of_origin(const Recipe& recipe, const text::Tokenizer& tokenizer) {
   const fs::path origin = resolve_model(recipe.train.from);
@@ -152,7 +158,7 @@ Plan make_plan(const Recipe& recipe, int64_t vocab_size) {
 
 struct Trainer::Parts {
   Parts(const Recipe& given, const fs::path& folder, Observer& watcher)
-      : recipe(given), run(folder), observer(watcher), tokenizer(open_tokenizer(given)), train_tokens(open_tokens(given, "train.tokens", tokenizer)),
+      : recipe(given), run(folder), observer(watcher), tokenizer(open_tokenizer(given)), settings(settings_of_origin(given, tokenizer)), train_tokens(open_tokens(given, "train.tokens", tokenizer)),
         validation_tokens(open_tokens(given, "val.tokens", tokenizer)), token_bytes(tokenizer.token_byte_lengths()), loss_after(loss_after_ids(given, tokenizer)), schedule(given.superposition),
         plan(make_plan(given, tokenizer.vocab_size())), model(given.model, static_cast<uint64_t>(given.train.seed)),
         optimizer(make_optimizer(given.optimizer, model.parameters())),
@@ -177,6 +183,7 @@ struct Trainer::Parts {
   fs::path run;
   Observer& observer;
   text::Tokenizer tokenizer;
+  interchange::TokenizerSettings settings;
   text::TokenFile train_tokens, validation_tokens;
   std::vector<int32_t> token_bytes;
   std::vector<int64_t> loss_after;
@@ -274,7 +281,7 @@ void Trainer::Parts::validate() {
   if (recipe.evaluation.prompt.empty()) return;
   const std::vector<int32_t> prompt = tokenizer.encode(recipe.evaluation.prompt);
   const model::Sampling sampling{.n_tokens = recipe.evaluation.sample_tokens, .temperature = 0.8, .top_p = 0.95, .seed = static_cast<uint64_t>(recipe.train.seed)};
-  const std::vector<int32_t> continuation = model::generate(model, prompt, sampling, tokenizer.eos_id());
+  const std::vector<int32_t> continuation = model::generate(model, prompt, sampling, settings.eos_id());
   const fs::path samples = run / "samples.txt";
   const std::string title = "--- step " + std::to_string(state.step) + "\n";
   std::string text = fs::exists(samples) ? read_file(samples) : "";
@@ -285,8 +292,9 @@ void Trainer::Parts::validate() {
 }
 
 void Trainer::Parts::save() {
-  const auto eos = tokenizer.eos_id();
-  result.checkpoint = checkpoints.save(checkpoint_parts(), {eos ? *eos : -1}, fs::path(recipe.data.path) / "tokenizer.json");
+  std::map<std::string, std::string> files = interchange::settings_files(settings, tokenizer, model.config().context);
+  files["tokenizer.json"] = read_file(fs::path(recipe.data.path) / "tokenizer.json");
+  result.checkpoint = checkpoints.save(checkpoint_parts(), interchange::special_ids(settings), files);
   observer.on_checkpoint(result.checkpoint);
 }
 
