@@ -72,6 +72,15 @@ def test_tasks_are_checked():
     assert lines[1].split()[3:5] == ["0", "0"], "both solvers agree, no structure is in two splits"
 
 
+def test_every_family_is_checked_at_full_size():
+    _, *lines = entrain("experts", "tasks", "--check").stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines] == ["chains", "boolean", "order", "quantifiers", "sets", "arithmetic", "consistency", "listops", "tools", "relay", "keyvalue"]
+    for line in lines:
+        _, n_items, n_distinct, n_mismatches, n_overlapping = line.split()[:5]
+        assert int(n_items) >= 10000 and int(n_distinct) > 0.9 * int(n_items) and (n_mismatches, n_overlapping) == ("0", "0"), line
+        assert float(line.rsplit(":", 1)[1].split()[0]) <= 2, f"a shortcut beats chance: {line}"
+
+
 def test_smoke():
     assert len(entrain("experts", "tasks", "--smoke").stdout.decode().strip().splitlines()) >= 27
 
