@@ -1,20 +1,25 @@
 """The entanglement layer for models of Transformers and any other PyTorch model: identity forward, a gated side gradient backward.
 
-docs/methods/entanglement.md says what it is for. Here: the losses and positives of SideLoss, exact sums over pairs, every gate. What else the recipe table
-[entanglement] offers is in the program alone.
+docs/methods/entanglement.md says what it is for. Here: the losses and positives of SideLoss, exact sums over pairs, every gate, the ranks of torch.distributed.
+What else the recipe table [entanglement] offers is in the program alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from entrain.errors import UsageError
+from entrain.ranks import mean_over_ranks, process_group
 from entrain.side_losses import SideLoss
+
+if TYPE_CHECKING:
+    from entrain.ranks import Group
 
 __all__ = ["EntangledLayer", "Entanglement", "Pulse", "SideLoss", "apply_gate", "entangle", "weight_at"]
 
@@ -26,7 +31,7 @@ _TINY = 1e-30
 
 @dataclass
 class Pulse:
-    """What the last pass through a layer showed."""
+    """What the last pass through a layer showed: the loss of all ranks' batches, the rest of this rank's."""
 
     loss: float = 0.0
     """Of the side loss, before its weight."""
@@ -93,9 +98,15 @@ class EntangledLayer(nn.Module):
     pairs of the batch's positions, projected to ``width`` dimensions. The projection's own gradient, of L at weight 1, is added to its ``grad`` in the
     forward pass; give ``layer.parameters()`` to an optimizer of their own (AdamW at 1e-3 in the program) and keep the layer out of the model that is saved.
 
-    width: of the projection. gate, norm_cap: as in ``apply_gate``. weight: lambda. seed: of the projection's first values. loss: of SideLoss.
+    Once torch.distributed is initialised, the batch is that of all ranks: pairs and positives of scope ``batch`` reach over them, dL/dh is that of the sum of
+    their equal losses, which the mean that data parallel training takes turns into the whole batch's, and the projection's ``grad`` is the whole batch's
+    on every rank. At the first pass all take rank 0's projection. Every rank passes with the same settings, weight and mode; batches may differ in size. The gate
+    works on each rank's own positions. DistributedDataParallel wraps the model, not the layer.
 
-    Raises UsageError for names that are not here and a projection wider than the states.
+    width: of the projection. gate, norm_cap: as in ``apply_gate``. weight: lambda. seed: of the projection's first values. group: the ranks, ``world``: all;
+    ``alone``: this process by itself, whatever others do; or a process group, where ranks share rows. loss: of SideLoss.
+
+    Raises UsageError for names that are not here, a projection wider than the states, and a group without this process.
     """
 
     def __init__(
@@ -107,6 +118,7 @@ class EntangledLayer(nn.Module):
         norm_cap: float = 0.3,
         weight: float = 0.1,
         seed: int = 0,
+        group: Group = "world",
         **loss: Any,
     ) -> None:
         super().__init__()
@@ -120,12 +132,14 @@ class EntangledLayer(nn.Module):
             raise UsageError(f"the layer has no such option: {error}", "docs/config.md, [entanglement], lists them") from error
         # Draws of its own: an added layer moves no other draw.
         self.projection = nn.Parameter(nn.init.orthogonal_(torch.empty(width, hidden_size), generator=torch.Generator().manual_seed(seed)))
-        self.gate, self.norm_cap, self.weight = gate, norm_cap, weight
+        process_group(group)
+        self.gate, self.norm_cap, self.weight, self.group = gate, norm_cap, weight, group
+        self._agreed = False
         self.pulse = Pulse()
 
     def forward(self, h: Tensor, ids: Tensor | None = None, segments: Tensor | None = None, share: float = 1.0) -> Tensor:
-        """h: (B, T, C); ids: (B, T) int64, needed by ``same_token``; segments: (B, T), equal within a document; share: of the step's rows that are in
-        this batch, where gradients are accumulated. Returns h's values. In eval mode, without gradients and at weight 0 it returns h itself.
+        """h: (B, T, C); ids: (B, T) int64, needed by ``same_token``; segments: (B, T), equal within a document; share: of the step's rows on all
+        ranks that are in this pass, where gradients are accumulated. Returns h's values. In eval mode, without gradients and at weight 0 it returns h itself.
         """
         side = self.side_gradient(h, ids, segments, share)
         return h if side is None else _AddSideGradient.apply(h, side, self)  # type: ignore[no-untyped-call]
@@ -144,14 +158,18 @@ class EntangledLayer(nn.Module):
         """weight * share * dL/dh, (B, T, C); adds share * dL/dW to the projection's ``grad``. None where there is nothing to add."""
         if not self.training or self.weight == 0 or not (torch.is_grad_enabled() and h.requires_grad):
             return None
+        group = process_group(self.group)
+        if group is not None and not self._agreed:
+            dist.broadcast(self.projection.detach(), dist.get_global_rank(group, 0), group=group)
+            self._agreed = True
         with torch.enable_grad(), torch.autocast(h.device.type, enabled=False):
             states, projection = h.detach().to(self.projection.dtype).requires_grad_(True), self.projection.detach().requires_grad_(True)
-            value = self.side_loss(nn.functional.linear(states, projection), ids, segments)
+            value = self.side_loss(nn.functional.linear(states, projection), ids, segments, group)
             if value.grad_fn is None:
                 return None
             by_states, by_projection = torch.autograd.grad(value, (states, projection))
         self.pulse.loss = value.item()
-        by_projection = by_projection * share
+        by_projection = mean_over_ranks(by_projection, group) * share
         self.projection.grad = by_projection if self.projection.grad is None else self.projection.grad + by_projection
         return by_states * (self.weight * share)
 
@@ -209,10 +227,13 @@ def entangle(model: Any, blocks: Sequence[int] | None = None, *, lr: float = 1e-
     """Puts an EntangledLayer between attention and feed-forward of the chosen blocks of a Transformers model; the one at two thirds of the depth by default.
 
     The layers live beside the model: nothing of them is saved with it, and its forward pass keeps its values. options: of EntangledLayer. lr: of the
-    projections' AdamW. Call ``step()`` after each update, or give the Trainer an ``EntanglementCallback``.
+    projections' AdamW. Call ``step()`` after each update, or give the Trainer an ``EntanglementCallback``. A model in DistributedDataParallel may be given in it
+    or without it.
 
     Raises UsageError for families whose blocks are built otherwise, and for blocks the model does not have.
     """
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        model = model.module
     name = _NORM_AFTER_ATTENTION.get(model.config.model_type)
     if name is None:
         raise UsageError(f"the layer has no place in the family {model.config.model_type}", "families: " + ", ".join(_NORM_AFTER_ATTENTION))

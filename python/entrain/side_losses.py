@@ -1,16 +1,20 @@
-"""The side losses of the entanglement layer: equations as in src/entrain/entanglement/losses.h, pairs summed exactly."""
+"""The side losses of the entanglement layer: equations as in src/entrain/entanglement/losses.h, pairs summed exactly, over ranks as there."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from entrain.errors import UsageError
+from entrain.ranks import Ranks
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 __all__ = ["LOSSES", "POSITIVES", "SideLoss"]
 
@@ -48,42 +52,52 @@ class SideLoss:
             if value not in known:
                 raise UsageError(f"{what} {value!r} is not among those of the Python layer", f"choose from {', '.join(known)}; the program has more: docs/config.md")
 
-    def __call__(self, v: Tensor, ids: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
-        """The loss of projected states v (B, T, d), differentiable; a scalar, 0 where a group has fewer than two positions."""
-        groups = v.reshape(1, -1, v.shape[-1]) if self.scope == "batch" else v
-        if groups.shape[0] == 0 or groups.shape[1] < 2:
+    def __call__(self, v: Tensor, ids: Tensor | None = None, segments: Tensor | None = None, group: ProcessGroup | None = None) -> Tensor:
+        """The loss of projected states v (B, T, d), differentiable; a scalar, 0 where a group of positions has fewer than two.
+
+        group: processes whose batches are one batch here, with the value and gradient of entrain.ranks; their rows and positions may differ in number.
+        """
+        ranks = Ranks.meet(v, group)
+        n_positions = sum(ranks.counts)
+        if n_positions < 2 or (self.scope == "sequence" and min(positions for _, positions in ranks.shapes) < 2):
             return v.sum() * 0
         if self.loss == "decov":
-            return _decov(v.flatten(0, 1))
+            return _decov(v.flatten(0, 1), ranks)
+        groups = v.reshape(1, -1, v.shape[-1]) if self.scope == "batch" else v
+        compared, n = (ranks, n_positions) if self.scope == "batch" else (ranks.alone(), v.shape[1])
         if self.loss == "literal":
-            return (self._log_row_sums(groups) - self._mean_scores(groups)).mean() - math.log(groups.shape[1] - 1)
-        apply, weights = _positives(self, v, ids, segments)
+            rows = (self._log_row_sums(groups, compared, n) - self._mean_scores(groups, compared, n)).flatten() - math.log(n - 1)
+            return _weighted_mean(rows, torch.ones_like(rows), ranks)
+        apply, weights = _positives(self, v, ids, segments, ranks)
         if self.loss == "vicreg":
-            return _vicreg(v.flatten(0, 1), apply, weights, (self.vicreg_invariance, self.vicreg_variance, self.vicreg_covariance))
+            return _vicreg(v.flatten(0, 1), apply, weights, (self.vicreg_invariance, self.vicreg_variance, self.vicreg_covariance), ranks)
         if self.loss == "infonce":
             z = _unit(groups)
             flat = z.flatten(0, 1)
-            rows = self._log_row_sums(groups).flatten() - (1 - self.smoothing) / self.temperature * (flat * apply(flat)).sum(1)
+            rows = self._log_row_sums(groups, compared, n).flatten() - (1 - self.smoothing) / self.temperature * (flat * apply(flat)).sum(1)
             if self.smoothing > 0:
-                rows = rows - self.smoothing * self._mean_scores(groups).flatten()
-            return _weighted_mean(rows, weights)
-        alignment = _alignment(_unit(v).flatten(0, 1), apply, weights)
-        n = groups.shape[1]
-        pairs = torch.logsumexp(self._log_row_sums(groups), 1) - math.log(n * (n - 1)) - 1 / self.temperature
-        return alignment + self.uniformity_weight * pairs.mean()
+                rows = rows - self.smoothing * self._mean_scores(groups, compared, n).flatten()
+            return _weighted_mean(rows, weights, ranks)
+        alignment = _alignment(_unit(v).flatten(0, 1), apply, weights, ranks)
+        of_all = compared.gather(self._log_row_sums(groups, compared, n).flatten()).view(groups.shape[0], n)
+        pairs = torch.logsumexp(of_all, 1) - math.log(n * (n - 1)) - 1 / self.temperature
+        # One group over all ranks has the same value on each already.
+        return alignment + self.uniformity_weight * (pairs.mean() if self.scope == "batch" else _weighted_mean(pairs, torch.ones_like(pairs), ranks))
 
-    def _log_row_sums(self, groups: Tensor) -> Tensor:
-        """(G, n) log sum over j != i of exp(z_i . z_j / temperature)."""
+    def _log_row_sums(self, groups: Tensor, ranks: Ranks, n: int) -> Tensor:
+        """(G, ...) log sum over j != i of exp(z_i . z_j / temperature), j among the n positions of a group on all ranks."""
         z = _unit(groups)
-        scores = z @ z.transpose(1, 2) / self.temperature
-        self_pairs = torch.eye(z.shape[1], dtype=torch.bool, device=z.device)
+        candidates = ranks.gather(z.flatten(0, 1)).view(z.shape[0], n, z.shape[2])
+        scores = z @ candidates.transpose(1, 2) / self.temperature
+        own = torch.arange(z.shape[1], device=z.device).unsqueeze(1) + ranks.first
+        self_pairs = own == torch.arange(n, device=z.device)
         return torch.logsumexp(scores.masked_fill(self_pairs, -math.inf), 2)
 
-    def _mean_scores(self, groups: Tensor) -> Tensor:
-        """(G, n) mean over j != i of z_i . z_j / temperature."""
+    def _mean_scores(self, groups: Tensor, ranks: Ranks, n: int) -> Tensor:
+        """(G, ...) mean over the same j of z_i . z_j / temperature."""
         z = _unit(groups)
-        others = z.sum(1, keepdim=True) - z
-        return (z * others).sum(2) / (self.temperature * (z.shape[1] - 1))
+        others = ranks.sum(z.sum(1, keepdim=True)) - z
+        return (z * others).sum(2) / (self.temperature * (n - 1))
 
 
 def _unit(v: Tensor) -> Tensor:
@@ -91,16 +105,16 @@ def _unit(v: Tensor) -> Tensor:
     return v / norms.clamp_min(1e-12)
 
 
-def _weighted_mean(rows: Tensor, weights: Tensor) -> Tensor:
-    return (rows * weights.to(rows.dtype)).sum() / weights.sum().clamp_min(_TINY).to(rows.dtype)
+def _weighted_mean(rows: Tensor, weights: Tensor, ranks: Ranks) -> Tensor:
+    return ranks.sum((rows * weights.to(rows.dtype)).sum()) / ranks.sum(weights.sum()).clamp_min(_TINY).to(rows.dtype)
 
 
-def _positives(settings: SideLoss, v: Tensor, ids: Tensor | None, segments: Tensor | None) -> tuple[_Apply, Tensor]:
-    """The row-stochastic operator A over n = B T positions, (n, k) -> (n, k), and the positions' weights (n) in means."""
+def _positives(settings: SideLoss, v: Tensor, ids: Tensor | None, segments: Tensor | None, ranks: Ranks) -> tuple[_Apply, Tensor]:
+    """The rows of this rank's n = B T positions of the row-stochastic operator A over all positions, (n, k) -> (n, k), and the positions' weights (n) in means."""
     if settings.positives == "same_token":
         if ids is None:
             raise UsageError("positives same_token without token ids", "call layer(h, ids)")
-        return _same_token(settings, ids)
+        return _same_token(settings, ids, ranks)
     if settings.positives == "next":
         return _band(v, [1.0] * settings.next_k, False, segments)
     return _band(v, [settings.window_decay**distance for distance in range(1, settings.window + 1)], True, segments)
@@ -134,55 +148,57 @@ def _band(v: Tensor, weights: Sequence[float], both_sides: bool, segments: Tenso
     return apply, (total.view(-1) > 0).double()
 
 
-def _same_token(settings: SideLoss, ids: Tensor) -> tuple[_Apply, Tensor]:
+def _same_token(settings: SideLoss, ids: Tensor, ranks: Ranks) -> tuple[_Apply, Tensor]:
     """All positions of one token in the scope but oneself; frequent tokens count less."""
     flat = ids.reshape(-1)
-    classes = flat if settings.scope == "batch" else torch.arange(ids.shape[0], device=ids.device).repeat_interleave(ids.shape[1]) * (int(flat.max()) + 1) + flat
-    _, own, counts = torch.unique(classes, return_inverse=True, return_counts=True)
+    everyone = ranks.gather(flat)
+    if settings.scope == "batch":
+        classes, compared = everyone, ranks
+    else:
+        classes, compared = torch.arange(ids.shape[0], device=ids.device).repeat_interleave(ids.shape[1]) * (int(everyone.max()) + 1) + flat, ranks.alone()
+    _, of_all, counts = torch.unique(classes, return_inverse=True, return_counts=True)
+    own = of_all.narrow(0, compared.first, flat.shape[0])
     others = (counts[own] - 1).double()
     keep = torch.ones_like(others)
     if settings.frequency_threshold > 0:
-        occurrences = torch.bincount(flat).double()
-        keep = (settings.frequency_threshold / (occurrences[flat] / flat.numel())).clamp_max(1).sqrt()
+        occurrences = torch.bincount(everyone).double()
+        keep = (settings.frequency_threshold / (occurrences[flat] / everyone.numel())).clamp_max(1).sqrt()
 
     def apply(x: Tensor) -> Tensor:
-        sums: Tensor = x.new_zeros(counts.shape[0], x.shape[1]).index_add(0, own, x)
+        sums: Tensor = x.new_zeros(counts.shape[0], x.shape[1]).index_add(0, of_all, compared.gather(x))
         share: Tensor = ((others > 0) / others.clamp_min(1)).to(x.dtype).unsqueeze(1)
         return (sums[own] - x) * share
 
     return apply, torch.where(others > 0, keep, torch.zeros_like(keep))
 
 
-def _alignment(x: Tensor, apply: _Apply, weights: Tensor) -> Tensor:
+def _alignment(x: Tensor, apply: _Apply, weights: Tensor, ranks: Ranks) -> Tensor:
     """Mean over positions with positives of sum_j A_ij |x_i - x_j|^2; x: (n, d)."""
     squares = x.square().sum(1, keepdim=True)
     moved = apply(torch.cat([x, squares], 1))
-    return _weighted_mean(squares.squeeze(1) - 2 * (x * moved[:, :-1]).sum(1) + moved[:, -1], weights)
-
-
-def _centred(x: Tensor, weights: Tensor) -> Tensor:
-    return x - weights @ x
+    return _weighted_mean(squares.squeeze(1) - 2 * (x * moved[:, :-1]).sum(1) + moved[:, -1], weights, ranks)
 
 
 def _off_diagonal(matrix: Tensor) -> Tensor:
     return matrix.square().sum() - matrix.diagonal().square().sum()
 
 
-def _decov(v: Tensor) -> Tensor:
+def _decov(v: Tensor, ranks: Ranks) -> Tensor:
     """Half the squared correlations between different coordinates; v: (n, d)."""
-    middle = v - v.mean(0)
-    standard = middle / (middle.square().mean(0) + 1e-12).sqrt()
-    return 0.5 * _off_diagonal(standard.T @ standard / v.shape[0])
+    n = sum(ranks.counts)
+    middle = v - ranks.sum(v.sum(0)) / n
+    standard = middle / (ranks.sum(middle.square().sum(0)) / n + 1e-12).sqrt()
+    return 0.5 * _off_diagonal(ranks.sum(standard.T @ standard) / n)
 
 
-def _vicreg(v: Tensor, apply: _Apply, weights: Tensor, c: tuple[float, float, float]) -> Tensor:
+def _vicreg(v: Tensor, apply: _Apply, weights: Tensor, c: tuple[float, float, float], ranks: Ranks) -> Tensor:
     """Distance of positives, spread of each coordinate, correlations between coordinates; v: (n, d)."""
-    w = (weights / weights.sum().clamp_min(_TINY)).to(v.dtype)
+    w = (weights / ranks.sum(weights.sum()).clamp_min(_TINY)).to(v.dtype)
 
     def spread(x: Tensor) -> Tensor:
-        middle = _centred(x, w)
-        covariance = middle.T @ (middle * w.unsqueeze(1))
+        middle = x - ranks.sum(w @ x)
+        covariance = ranks.sum(middle.T @ (middle * w.unsqueeze(1)))
         return c[1] * (1 - (covariance.diagonal() + 1e-4).sqrt()).clamp_min(0).mean() + c[2] * _off_diagonal(covariance) / v.shape[1]
 
     other = apply(v)
-    return c[0] * ((v - other).square().mean(1) * w).sum() + spread(v) + spread(other)
+    return c[0] * ranks.sum(((v - other).square().mean(1) * w).sum()) + spread(v) + spread(other)
