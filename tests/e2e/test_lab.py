@@ -123,6 +123,19 @@ def test_minutes_and_interrupts_stop_with_everything_saved(data, finished, tmp_p
     assert {name: result["metrics"] for name, result in without_time(tmp_path / "out").items()} == {name: result["metrics"] for name, result in without_time(out).items()}
 
 
+def test_another_number_of_jobs_goes_on_with_what_was_begun(data, tmp_path):
+    plan, out = write_plan(tmp_path / "plan.toml", data, {"train.threads": 0, "budget.steps": 3000, "checkpoint.every": 1, "lab.seeds": [1]}), tmp_path / "out"
+    entrain("lab", "run", plan, "--out", out, "--minutes", 0.05, code=130)
+    begun = json.loads(next(out.rglob("job.json")).read_text())
+    assert "threads = 0" in begun["recipe"] or "threads" not in begun["recipe"]
+    process = subprocess.Popen([ENTRAIN, "lab", "run", str(plan), "--out", str(out), "--jobs", "2"], stderr=subprocess.PIPE, text=True)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate()[1]
+    assert process.returncode == 130 and "FAILED" not in errors, errors
+    assert json.loads(next(path for path in out.rglob("job.json") if json.loads(path.read_text())["name"] == begun["name"]).read_text())["recipe"] == begun["recipe"]
+
+
 def test_failed_runs_are_reported(data, tmp_path):
     arms = {"plain": {}, "wild": {"optimizer.lr": 100.0, "train.clip": 0.0, "optimizer.weight_decay": 90.0}}
     plan = write_plan(tmp_path / "plan.toml", data, {"tune.method": "none", "lab.ladder": [], "budget.steps": 60}, arms)

@@ -44,6 +44,10 @@ TEST(Plan, NamesWhatIsWrongBeforeAnythingRuns) {
   says("lab.seeds = [1]\ntune.method = \"grid\"\ntune.arms.a.optimizer.lr = [0.1, 0.2]\ntune.arms.b.optimizer.lr = [0.1]\n" + std::string(kArms), "every arm must get the same number");
   says("lab.seeds = [1]\ntune.method = \"grid\"\ntune.grid.optimizer.rate = [0.1]\n" + std::string(kArms), "optimizer.rate");
   says("lab.seeds = [1]\ntune.method = \"grid\"\ntune.grid.budget.steps = [3, 4]\n" + std::string(kArms), "tuning cannot change budget.steps");
+  const std::string epochs = "lab.seeds = [1]\ndata.unique_tokens = 100\ntune.method = \"grid\"\ntune.grid.budget.steps = [3, 4]\n" + std::string(kArms);
+  says(epochs, "tuning cannot change budget.steps");
+  EXPECT_EQ(problem("lab.match = \"unique_tokens\"\n" + epochs), "");  // epochs are each arm's own
+  says("lab.match = \"unique_tokens\"\ntune.grid.data.unique_tokens = [50, 100]\n" + epochs, "tuning cannot change data.unique_tokens");
   says("lab.seeds = [1]\nlab.ladder = [1]\n" + std::string(kArms), "lab.ladder");
 }
 
@@ -63,6 +67,15 @@ TEST(Plan, TrialsAreTheProductOfTheGrid) {
   EXPECT_EQ(to_text(trials[1]), "optimizer.lr = 0.1, train.rows = 4.0");
   EXPECT_EQ(with(plan.arm("a").recipe, trials[1]).train.rows, 4);
   EXPECT_EQ(with(plan.arm("a").recipe, trials[5]).optimizer.lr, 0.2);
+}
+
+TEST(Plan, AnEdgeIsOneOfTheNumbersNotOfTheList) {
+  const std::vector<config::Value> grid = {0.01, 0.02, 0.04, 0.005};
+  for (const double inside : {0.01, 0.02}) EXPECT_FALSE(at_edge(grid, inside));
+  for (const double edge : {0.005, 0.04}) EXPECT_TRUE(at_edge(grid, edge));
+  EXPECT_TRUE(at_edge({int64_t{1}, int64_t{2}}, 2.0));
+  EXPECT_FALSE(at_edge({0.1}, 0.1));
+  EXPECT_FALSE(at_edge({std::string("adamw"), std::string("muon")}, std::string("adamw")));
 }
 
 TEST(Plan, ComesFromARecipeWithArms) {

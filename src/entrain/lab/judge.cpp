@@ -119,9 +119,7 @@ ArmSummary summarise(const Plan& plan, const Arm& arm, const BySeed& runs) {
   for (const auto& [key, value] : s.tuned) {
     const auto grid = plan.grids.find(arm.name);
     if (grid == plan.grids.end() || !grid->second.contains(key)) continue;
-    const auto& values = grid->second.at(key);
-    const bool number = std::holds_alternative<double>(values.front());
-    s.tuned_at_edge |= number && values.size() > 1 && (value == values.front() || value == values.back());
+    s.tuned_at_edge |= at_edge(grid->second.at(key), value);
   }
   return s;
 }

@@ -132,14 +132,15 @@ void check_tuning(const Plan& plan, std::vector<std::string>& problems) {
       problems.push_back("arm " + arm.name + " gets " + std::to_string(trials.size()) + " tuning trials, " + plan.arms.front().name + " gets " + std::to_string(expected) +
                          ": every arm must get the same number, or the better tuned one wins");
     }
+    for (const auto& [key, value] : trials.front()) {
+      const bool equal = key.starts_with("data.") || key == "train.seed" || (key.starts_with("budget.") && plan.lab.match != "unique_tokens");
+      if (equal) problems.push_back("tuning cannot change " + key + " of arm " + arm.name + ": it is what the comparison holds equal");
+    }
     for (const Trial& trial : trials) {
       try {
         Trial all = trial;
         for (const auto& [key, entry] : plan.proxy.entries()) all[key] = entry.value;
         with(arm.recipe, all);
-        for (const auto& [key, value] : trial) {
-          if (key.starts_with("budget.") || key.starts_with("data.") || key == "train.seed") problems.push_back("tuning cannot change " + key + ": it is what the comparison holds equal");
-        }
       } catch (const Error& error) {
         problems.push_back("tuning of arm " + arm.name + ": " + error.what());
         break;
@@ -355,6 +356,21 @@ train::Recipe matched(const Plan& plan, const train::Recipe& recipe, double shar
                   static_cast<long long>(own.total_steps)), "raise the budget, or lower train.rows");
   }
   return result;
+}
+
+bool at_edge(const std::vector<config::Value>& grid, const config::Value& chosen) {
+  const auto number = [](const config::Value& value) -> std::optional<double> {
+    if (const auto* real = std::get_if<double>(&value)) return *real;
+    if (const auto* whole = std::get_if<int64_t>(&value)) return static_cast<double>(*whole);
+    return std::nullopt;
+  };
+  if (grid.size() < 2 || !number(chosen)) return false;
+  bool lowest = true, highest = true;
+  for (const config::Value& value : grid) {
+    lowest &= number(chosen) <= number(value);
+    highest &= number(chosen) >= number(value);
+  }
+  return lowest || highest;
 }
 
 double final_multiplier(const train::Recipe& recipe) { return train::lr_multiplier(recipe.schedule, 1.0, 1.0); }

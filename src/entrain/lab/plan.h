@@ -95,6 +95,9 @@ struct Plan {
 /// What is better for a metric: -1 lower, +1 higher. Throws Error{kUsage} for a name that is no metric, naming the nearest.
 int direction(const std::string& metric);
 
+/// Whether the number chosen from a grid is its smallest or largest, in whatever order they are written: a better one may lie beyond.
+bool at_edge(const std::vector<config::Value>& grid, const config::Value& chosen);
+
 /// The arm's recipe with `values` set. Throws Error{kUsage} naming an unknown key.
 train::Recipe with(const train::Recipe& recipe, const Trial& values);
 /// The arm's recipe with the budget that holds `plan.lab.match` equal to the reference's, times `share`.

@@ -70,6 +70,18 @@ std::optional<Result> finished_result(const fs::path& lab, const Job& job) {
   return result;
 }
 
+/// The job, with the threads of its run where one was begun: --jobs may differ since, and a run repeats bit for bit at one number of threads only.
+Job as_begun(const fs::path& lab, Job job) {
+  const fs::path file = lab / "runs" / job.name / "job.json";
+  if (!fs::exists(file)) return job;
+  try {
+    const Job begun = Job::from_json(read_file(file), file.string());
+    if (begun.key() == job.key()) job.recipe.train.threads = begun.recipe.train.threads;
+  } catch (const Error&) {  // written anew with the job
+  }
+  return job;
+}
+
 bool diverged_before(const fs::path& lab, const Job& job) {
   const fs::path file = failure_file(lab, job.name);
   if (!fs::exists(file)) return false;
@@ -139,7 +151,7 @@ class Queue {
     std::optional<Error> failure;
     std::optional<Result> result;
     try {
-      end = perform_(job, lab_);
+      end = perform_(as_begun(lab_, job), lab_);
       if (end == JobEnd::kFinished) result = finished_result(lab_, job);
     } catch (const Error& error) {
       failure = error;
@@ -316,11 +328,7 @@ std::map<std::string, std::vector<int64_t>> surviving(const Plan& plan, int64_t 
 
 Choice choice_of(const Plan& plan, const std::string& arm, int64_t trial) {
   Choice choice{plan.trials(arm).at(static_cast<size_t>(trial)), false};
-  for (const auto& [key, values] : plan.grids.at(arm)) {
-    const bool numbers = !std::holds_alternative<std::string>(values.front()) && !std::holds_alternative<bool>(values.front());
-    const config::Value& chosen = choice.values.at(key);
-    if (numbers && values.size() > 1 && (chosen == values.front() || chosen == values.back())) choice.at_edge = true;
-  }
+  for (const auto& [key, values] : plan.grids.at(arm)) choice.at_edge |= at_edge(values, choice.values.at(key));
   return choice;
 }
 

@@ -30,7 +30,7 @@ Tensor hashed_rows(const Tensor& table, const Tensor& keys, int64_t bag, Signs s
 /// table: (R, W); sums: (R); indices: (U) int64; gradients: (U, W).
 void row_adagrad_(const Tensor& table, const Tensor& sums, const Tensor& indices, const Tensor& gradients, double lr, double eps);
 
-/// Zeros, float32, that take memory from the system only where they are written. Throws std::bad_alloc where the address space ends.
+/// Zeros, float32, that take memory from the system only where they are written: by huge pages up to a quarter of the machine's memory, by small ones beyond. Throws std::bad_alloc where the address space ends.
 Tensor lazy_zeros(at::IntArrayRef sizes);
 
 namespace reference {
