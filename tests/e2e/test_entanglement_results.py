@@ -11,7 +11,7 @@ from program import entrain
 PAGE = Path(__file__).resolve().parents[2] / "docs/results/entanglement.md"
 RESULTS = PAGE.with_suffix("")
 NUMBER = r"[+-]?\d+(?:\.\d+)?"
-READINGS = 26  # arms of the lab of every other reading
+READINGS = 28  # arms of the lab of every other reading
 
 
 @pytest.fixture(scope="module")
@@ -76,20 +76,30 @@ def ratios(lab, axis, arm):
     return {entry["amount"]: [entry["ratio"][key] for key in ("estimate", "low", "high")] for entry in found}
 
 
-def mean_figure(lab, arm, figure):
+def mean_figure(lab, arm, figure, n_runs=5):
     runs = [json.loads(path.read_text()) for path in (RESULTS / lab / "results" / arm).glob("seed-*.json")]
-    assert len(runs) == 5
+    assert len(runs) == n_runs
     return sum(run["figures"][figure] for run in runs) / len(runs)
+
+
+def expect_cost(lab, arm, cell):
+    """FLOPs of a step over those of plain's."""
+    of = [entry["flops"] / entry["steps"] for entry in (arm_of(lab, arm), arm_of(lab, "plain"))]
+    close(float(cell), of[0] / of[1], 2)
+
+
+def expect_rank(name, arm, cell, n_runs=5):
+    close(float(cell), mean_figure(name, arm, "entanglement.2.state_effective_rank", n_runs), 1)
 
 
 def test_one_epoch(labs):
     lab, rows = labs["one-epoch"], table("The default loss, every token seen once")
     assert len(rows) == len(lab["arms"]) == 3
-    for label, (loss, difference, blimp, steps, rank) in rows.items():
+    for label, (loss, difference, blimp, cost, rank) in rows.items():
         arm = label.split()[0]
         expect_loss(lab, arm, loss)
-        close(numbers(steps), [arm_of(lab, arm)["steps"]], 0)
-        close(numbers(rank), [mean_figure("one-epoch", arm, "entanglement.2.state_effective_rank")], 1)
+        expect_cost(lab, arm, cost)
+        expect_rank("one-epoch", arm, rank)
         if arm == "plain":
             assert difference == blimp == "reference"
             continue
@@ -111,11 +121,14 @@ def test_the_same_text_six_times(labs):
     title = "The default loss, a fixed text read six times"
     lab, rows = labs["epochs"], table(title)
     assert len(rows) == len(lab["arms"]) == 3
-    for arm, (loss, difference) in rows.items():
+    for arm, (loss, difference, blimp, cost, rank) in rows.items():
         expect_loss(lab, arm, loss)
+        expect_cost(lab, arm, cost)
+        expect_rank("epochs", arm, rank)
         if arm == "plain":
             continue
         expect_difference(lab, arm, difference)
+        expect_blimp(lab, arm, blimp)
         verdict = re.search(r": (\w+)(?:, Holm p (\S+))?$", difference)
         assert verdict[1] == comparison(lab, arm)["verdict"]
         if verdict[2]:
@@ -131,12 +144,14 @@ def test_every_other_reading(labs):
     lab, rows = labs["readings"], table("Every other reading once")
     assert set(rows) == {arm["arm"] for arm in lab["arms"]} and len(rows) == READINGS
     losses = []
-    for arm, (loss, difference, steps) in rows.items():
+    for arm, (loss, difference, blimp, cost, rank) in rows.items():
         losses.append(float(loss))
         close(float(loss), arm_of(lab, arm)["nats_per_token"], 4)
-        close(float(steps), arm_of(lab, arm)["steps"], 0)
+        expect_cost(lab, arm, cost)
+        expect_rank("readings", arm, rank, n_runs=1)
         if arm != "plain":
             expect_difference(lab, arm, difference)
+            expect_blimp(lab, arm, blimp)
     assert losses == sorted(losses)
 
 
@@ -145,9 +160,10 @@ def test_memory(labs):
     lab, rows = labs["memory"], table(title)
     names = {"plain": "plain", "4,096 rows": "rows_4k", "16,384 rows": "rows_16k", "65,536 rows": "rows_64k", "superposed (s = 4, r = 0.1)": "superposed", "superposed, 65,536 rows": "superposed_rows_64k"}
     assert list(rows) == list(names) and set(names.values()) == {arm["arm"] for arm in lab["arms"]}
-    for label, (_, loss, difference, ratio, blimp) in rows.items():
+    for label, (_, loss, difference, ratio, blimp, cost) in rows.items():
         arm = names[label]
         expect_loss(lab, arm, loss)
+        expect_cost(lab, arm, cost)
         if arm == "plain":
             continue
         expect_difference(lab, arm, difference)
@@ -158,12 +174,12 @@ def test_memory(labs):
         bold = any(line.startswith(f"| {label} |") and "**" in line for line in PAGE.read_text().splitlines())
         assert bold == (comparison(lab, arm)["verdict"] == "better")
     text = " ".join(section(title).split())
-    points = [p for p in next(e for e in lab["efficiency"] if e["axis"] == "FLOPs")["points"] if p["arm"] == "rows_64k"]
-    quarter = [p["loss"] for p in points if p["amount"] == min(p["amount"] for p in points)]
-    close(float(re.search(rf"rows reached ({NUMBER}) nats", text)[1]), sum(quarter) / len(quarter), 4)
-    by_budget = list(ratios(lab, "FLOPs", "rows_64k").values())
-    close(numbers(re.search(r"plain needs (.*?)\)", text)[1].replace("times the FLOPs", "")), by_budget[0], 2)
-    close(numbers(re.search(r"falls with the budget: (\S+, about \S+, about \S+)\. ", text)[1]), [estimate for estimate, _, _ in by_budget], 2)
+    by_budget = [ratios(lab, "FLOPs", "rows_64k")[amount] for amount in sorted(ratios(lab, "FLOPs", "rows_64k"))]
+    close(numbers(re.search(r"plain needs (\S+) times the FLOPs for \(.*?\)", text)[0]), by_budget[2], 2)
+    tokens = ratios(lab, "raw tokens", "rows_64k")
+    close(tokens[sorted(tokens)[2]][0], by_budget[2][0], 2)  # "as many times the tokens"
+    said = re.search(rf"with the budget: ({NUMBER}) \(({NUMBER}) to ({NUMBER})\) at a quarter of it, ({NUMBER}) at half, ({NUMBER}) at the whole, .* about ({NUMBER}) at twice and ({NUMBER}) at three times", text)
+    close([float(number) for number in said.groups()], by_budget[0] + [estimate for estimate, _, _ in by_budget[1:]], 2)
     said = re.search(rf"worse than memory alone by ({NUMBER}) nats \(({NUMBER}) to ({NUMBER}); exploratory\)", text)
     c = comparison(lab, "superposed_rows_64k", "rows_64k")
     close([float(number) for number in said.groups()], [c["difference"], c["low"], c["high"]], 3)
