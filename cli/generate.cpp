@@ -46,8 +46,8 @@ void run_generate(const Options& options) {
   if (!options.draft.empty()) draft.emplace(load_draft(options.draft, path, tokenizer));
   const std::vector<int32_t> prompt = tokenizer.encode(options.prompt);
   const auto continued = [&](const std::function<void(int32_t)>& on_token) {
-    if (!draft) return model::generate(model, prompt, options.sampling, pretrained.settings.eos_id(), on_token);
-    const model::SpeculativeResult result = model::speculate(*draft, model, prompt, options.sampling, options.draft_tokens, pretrained.settings.eos_id(), on_token);
+    if (!draft) return model::generate(model, prompt, options.sampling, pretrained.settings.eos_ids(), on_token);
+    const model::SpeculativeResult result = model::speculate(*draft, model, prompt, options.sampling, options.draft_tokens, pretrained.settings.eos_ids(), on_token);
     report(result);
     return result.tokens;
   };

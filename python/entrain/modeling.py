@@ -273,28 +273,39 @@ def register() -> None:
     AutoModelForCausalLM.register(EntrainConfig, EntrainForCausalLM, exist_ok=True)
 
 
+def _is_gguf(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
+
+
 @contextmanager
-def _merged(folder: Path) -> Iterator[Path]:
-    """The folder, or, where adapters stand beside its weights, one for the time being whose weights hold them."""
-    if "lora" not in json.loads((folder / "config.json").read_text(encoding="utf-8")):
-        yield folder
-        return
+def _readable(path: Path) -> Iterator[Path]:
+    """The model as a folder that Transformers opens; one for the time being where it is a GGUF file, or adapters stand beside its weights."""
+    if _is_gguf(path):
+        command = "import"
+    else:
+        path = resolve_model_folder(path)
+        if "lora" not in json.loads((path / "config.json").read_text(encoding="utf-8")):
+            yield path
+            return
+        command = "export"
     with tempfile.TemporaryDirectory() as parent:
-        call("export", folder, "--out", Path(parent) / "merged")
-        yield Path(parent) / "merged"
+        call(command, path, "--out", Path(parent) / "model")
+        yield Path(parent) / "model"
 
 
 def load(path: str | Path, **options: Any) -> PreTrainedModel:
-    """The Transformers model of a run (its newest checkpoint), a checkpoint or a Hugging Face folder, in eval mode and float32 unless ``dtype`` says otherwise.
+    """The Transformers model of a run (its newest checkpoint), a checkpoint, a Hugging Face folder or a GGUF file, in eval mode and float32 unless ``dtype`` says otherwise.
 
     options: of ``from_pretrained``. Raises UsageError for a path that is none of these, DataError for files that are damaged or do not fit.
     """
     register()
-    folder = resolve_model_folder(path)
     options.setdefault("dtype", torch.float32)
     try:
-        with _merged(folder) as plain:
-            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(plain, local_files_only=True, **options)
+        with _readable(Path(path)) as folder:
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **options)
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise DataError(f"{folder} cannot be read: {error}", "copy the folder again, or resume the run: it passes over damaged checkpoints") from error
+        raise DataError(f"{path} cannot be read: {error}", "copy the folder again, or resume the run: it passes over damaged checkpoints") from error
     return model.eval()

@@ -145,4 +145,4 @@ def resolve_model_folder(path: str | Path) -> Path:
         if whole:
             return whole[-1]
         raise DataError(f"{folder} holds no sound checkpoint", f"train it first: entrain train RECIPE.toml --run {folder}")
-    raise UsageError(f"{folder} is no run, checkpoint or Hugging Face folder", "a run folder holds checkpoints/, a model folder holds config.json and model.safetensors")
+    raise UsageError(f"{folder} is no run, checkpoint, Hugging Face folder or GGUF file", "a run folder holds checkpoints/, a model folder holds config.json and model.safetensors; a GGUF file begins with GGUF")

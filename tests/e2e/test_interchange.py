@@ -205,6 +205,67 @@ def test_chat_templates_and_special_tokens_travel(checkpoint, tmp_path):
     assert fields["tokenizer.chat_template"] == TEMPLATE and fields["tokenizer.chat_template.tool_use"] == "T"
 
 
+@pytest.fixture
+def chat(checkpoint_of, tmp_path):
+    """A sound Hugging Face folder; the files beside its weights may be changed."""
+    folder = tmp_path / "chat"
+    folder.mkdir()
+    for file in ("config.json", "model.safetensors", "tokenizer.json"):
+        shutil.copy(checkpoint_of("llama") / file, folder)
+    return folder
+
+
+@pytest.mark.parametrize("kept", ["text", "list", "files"])
+def test_chat_templates_wherever_a_folder_keeps_them(chat, kept, tmp_path):
+    templates = {"default": TEMPLATE} if kept == "text" else {"default": TEMPLATE, "rag": "R{{ '\\n' }}\n", "tool_use": "Tür"}
+    if kept == "files":
+        (chat / "additional_chat_templates").mkdir()
+        for name, text in templates.items():
+            (chat / ("chat_template.jinja" if name == "default" else f"additional_chat_templates/{name}.jinja")).write_text(text)
+    else:
+        value = TEMPLATE if kept == "text" else [{"name": name, "template": text} for name, text in templates.items()]
+        (chat / "tokenizer_config.json").write_text(json.dumps({"chat_template": value}))
+    entrain("import", chat, "--out", tmp_path / "imported")
+    entrain("export", tmp_path / "imported", "--format", "hf", "--out", tmp_path / "hf")
+    entrain("export", tmp_path / "imported", "--format", "gguf", "--out", tmp_path / "chat.gguf")
+    entrain("import", tmp_path / "chat.gguf", "--out", tmp_path / "back")
+    fields, _ = official(tmp_path / "chat.gguf")
+    assert {key.removeprefix("tokenizer.chat_template").removeprefix(".") or "default": text for key, text in fields.items() if key.startswith("tokenizer.chat_template") and key != "tokenizer.chat_templates"} == templates
+    assert sorted(fields.get("tokenizer.chat_templates", [])) == sorted(templates.keys() - {"default"})
+    for folder in ("imported", "hf", "back"):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / folder, local_files_only=True)
+        assert tokenizer.chat_template == (templates if len(templates) > 1 else TEMPLATE), folder
+
+
+def test_every_token_that_ends_a_text_is_kept(checkpoint_of, chat, tmp_path):
+    """Through import, training and both exports, with the sampling defaults; generate stops at each."""
+    sampling = {"do_sample": True, "temperature": 0.6, "top_p": 0.9}
+    (chat / "generation_config.json").write_text(json.dumps({**sampling, "eos_token_id": [7, 5, 300]}))
+    config = json.loads((chat / "config.json").read_text())
+    assert config["eos_token_id"] == 0 and not (checkpoint_of("llama") / "generation_config.json").exists()
+    entrain("import", chat, "--out", tmp_path / "imported")
+    entrain("train", checkpoint_of("llama").parents[2] / "recipe.toml", "--from", tmp_path / "imported", "--set", "budget.steps=1", "--run", tmp_path / "run")
+    entrain("export", tmp_path / "run", "--format", "hf", "--out", tmp_path / "hf")
+    for folder in (tmp_path / "imported", tmp_path / "hf"):
+        assert json.loads((folder / "config.json").read_text())["eos_token_id"] == [0, 7, 5, 300]
+        generation = transformers.GenerationConfig.from_pretrained(folder, local_files_only=True)
+        assert generation.eos_token_id == [0, 7, 5, 300] and {key: getattr(generation, key) for key in sampling} == sampling
+    entrain("export", tmp_path / "run", "--format", "gguf", "--out", tmp_path / "trained.gguf")
+    fields, _ = official(tmp_path / "trained.gguf")
+    assert [fields[f"tokenizer.ggml.{key}_token_id"] for key in ("eos", "eot", "eom")] == [0, 7, 5]
+    entrain("import", tmp_path / "trained.gguf", "--out", tmp_path / "back")
+    assert json.loads((tmp_path / "back/generation_config.json").read_text())["eos_token_id"] == [0, 7, 5]
+
+    def continued(folder):
+        return json.loads(entrain("generate", folder, "--prompt", "The ", "--tokens", 20, "--temperature", 0, "--json").stdout)["ids"]
+
+    ids = continued(checkpoint_of("llama"))
+    last = max(range(len(ids)), key=ids.index)  # the first place of the token that comes up latest
+    assert last > 0
+    (chat / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, ids[last]]}))
+    assert continued(chat) == ids[:last]
+
+
 def test_one_clear_error(checkpoint, tmp_path):
     entrain("export", checkpoint, "--format", "gguf", "--out", tmp_path / "model.gguf")
     check_error(entrain("export", checkpoint, "--format", "gguf", "--out", tmp_path / "model.gguf", code=2), "exists already")

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from program import TINY, write_recipe
+from program import ROOT, TINY, write_recipe
 
 
 def installed():
@@ -34,6 +34,18 @@ def test_it_carries_all_it_needs(tmp_path):
     assert all(Path(path).is_relative_to(folder) for path in paths[:3])
     assert paths[3] == metadata.version("entrain")
     assert paths[4] == metadata.version("torch").split("+")[0]
+
+
+def test_it_configures_from_source(tmp_path):
+    """What `pip install .` compiles, up to the compiler: with torch as Python finds it, without tests, program and operators where they find each other and torch."""
+    done = subprocess.run(["cmake", "-S", ROOT, "-B", tmp_path, "-G", "Ninja", "-DSKBUILD=2", "-DENTRAIN_BENCH=OFF", f"-DPython_EXECUTABLE={sys.executable}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "torch_version.txt").read_text().strip() == metadata.version("torch").split("+")[0]
+    targets = subprocess.run(["ninja", "-C", tmp_path, "-t", "targets", "all"], capture_output=True, text=True, check=True).stdout
+    assert "entrain: " in targets and "libentrain_ops.so: " in targets and "_tests: " not in targets
+    install = (tmp_path / "cmake_install.cmake").read_text()
+    for part in ('/entrain/bin" TYPE EXECUTABLE', '/entrain/lib" TYPE SHARED_LIBRARY', "\\$ORIGIN/../lib:\\$ORIGIN/../../torch/lib"):
+        assert part in install, part
 
 
 def test_it_trains_and_loads(data, tmp_path):

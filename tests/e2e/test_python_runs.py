@@ -56,6 +56,19 @@ def test_a_run_with_adapters(run, small_data, tmp_path):
         package.EntrainForCausalLM.from_pretrained(adapted.checkpoints[-1])
 
 
+def test_a_gguf_file(run, tmp_path):
+    torch = pytest.importorskip("torch")
+    package.call("export", run.path, "--format", "gguf", "--out", tmp_path / "model.gguf")
+    ids = torch.arange(16)[None]
+    with torch.no_grad():
+        assert torch.equal(package.load(tmp_path / "model.gguf")(ids).logits, run.model()(ids).logits)
+    (tmp_path / "cut.gguf").write_bytes((tmp_path / "model.gguf").read_bytes()[:1000])
+    with pytest.raises(package.DataError, match="cut.gguf"):
+        package.load(tmp_path / "cut.gguf")
+    with pytest.raises(package.UsageError, match="GGUF file"):
+        package.load(__file__)
+
+
 def test_a_run_that_has_barely_begun(run, tmp_path):
     (tmp_path / "config.toml").write_text((run.path / "config.toml").read_text())
     early = package.Run(tmp_path)

@@ -106,11 +106,15 @@ def test_commands_take_it(tmp_path):
     assert 1 < score["nats_per_token"] < 4
 
 
-@pytest.fixture(params=["made-up words", "ENTRAIN_DOMAIN"])
-def domain(request, texts):
-    """Documents far from chat, as files: sentences of made-up words, and those of a folder that the environment names."""
-    if request.param == "made-up words":
-        return sorted(texts.glob("*.txt"))
+@pytest.fixture(params=["docs", "ENTRAIN_DOMAIN"])
+def domain(request, tmp_path):
+    """Documents far from chat, as files: sections of this project's documentation, and those of a folder that the environment names."""
+    if request.param == "docs":
+        sections = [section for page in sorted((ROOT / "docs").glob("*.md")) for section in page.read_text().split("\n## ") if len(section) >= 600]
+        (tmp_path / "sections").mkdir()
+        for i, section in enumerate(sections):
+            (tmp_path / "sections" / f"{i:03}.txt").write_text(section)
+        return sorted((tmp_path / "sections").glob("*.txt"))
     if not os.environ.get(request.param):
         pytest.skip("ENTRAIN_DOMAIN names no folder of .txt documents, ten or more")
     return sorted(Path(os.environ[request.param]).glob("*.txt"))

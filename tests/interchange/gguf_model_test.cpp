@@ -99,7 +99,7 @@ TEST(GgufTokenizer, RoundTripsWithEveryPattern) {
     const TemporaryFolder folder;
     const text::Tokenizer tokenizer = trained(pattern);
     GgufWriter writer;
-    const TokenizerSettings settings{.bos = 0, .eos = 0, .pad = 3, .unk = -1, .add_bos = true, .chat_templates = {{"default", "{{ x }}"}, {"rag", "r"}}};
+    const TokenizerSettings settings{.bos = 0, .eos = 0, .pad = 3, .unk = -1, .more_eos = {5, 2, 4}, .add_bos = true, .chat_templates = {{"default", "{{ x }}"}, {"rag", "r"}}};
     add_tokenizer(writer, tokenizer, settings, tokenizer.vocab_size() + 5);
     writer.write(folder / "t.gguf");
     const MappedFile map(folder / "t.gguf");
@@ -113,9 +113,22 @@ TEST(GgufTokenizer, RoundTripsWithEveryPattern) {
     EXPECT_EQ(back.encode("the cat 1984<|endoftext|>"), tokenizer.encode("the cat 1984<|endoftext|>"));
     const TokenizerSettings again = gguf_settings(file, back);
     EXPECT_EQ(again.pad, 3);
+    EXPECT_EQ(again.eos_ids(), (std::vector<int32_t>{0, 5, 2})) << "GGUF has places for three";
     EXPECT_TRUE(again.add_bos);
     EXPECT_EQ(again.chat_templates, settings.chat_templates);
   }
+}
+
+TEST(GgufTokenizer, NamedTemplatesNeedNoListOfTheirNames) {
+  const TemporaryFolder folder;
+  const text::Tokenizer tokenizer = trained("gpt2");
+  GgufWriter writer;
+  add_tokenizer(writer, tokenizer, {}, tokenizer.vocab_size());
+  writer.set_text("tokenizer.chat_template.tool_use", "t");
+  writer.set_text("tokenizer.chat_template.rag", "r");
+  writer.write(folder / "t.gguf");
+  const std::map<std::string, std::string> expected{{"rag", "r"}, {"tool_use", "t"}};
+  EXPECT_EQ(load_settings(folder / "t.gguf", tokenizer).chat_templates, expected);
 }
 
 TEST(GgufTokenizer, RefusesOtherKindsAndPatterns) {

@@ -19,7 +19,7 @@ TEST(Generate, TheCacheChangesNoToken) {
     config.context = 256;
     const Transformer model(config, 3);
     const std::vector<int32_t> prompt{5, 17, 3};
-    const std::vector<int32_t> cached = generate(model, prompt, {.n_tokens = 200, .temperature = 0}, std::nullopt);
+    const std::vector<int32_t> cached = generate(model, prompt, {.n_tokens = 200, .temperature = 0}, {});
     ASSERT_EQ(cached.size(), 200u);
     std::vector<int64_t> ids(prompt.begin(), prompt.end());
     for (size_t i = 0; i < cached.size(); ++i) {
@@ -37,22 +37,22 @@ TEST(Generate, TheCacheChangesNoToken) {
 TEST(Generate, EndsAtEosAndReportsEachToken) {
   const Transformer model(tiny_config("llama"), 3);
   const std::vector<int32_t> prompt{5, 17, 3};
-  const auto all = generate(model, prompt, {.n_tokens = 30, .temperature = 1, .seed = 4}, std::nullopt);
+  const auto all = generate(model, prompt, {.n_tokens = 30, .temperature = 1, .seed = 4}, {});
   ASSERT_EQ(all.size(), 30u);
-  const int32_t eos = all[10];
-  const size_t first = static_cast<size_t>(std::find(all.begin(), all.end(), eos) - all.begin());
+  const std::vector<int32_t> eos{all[20], all[10]};
+  const size_t first = static_cast<size_t>(std::find_first_of(all.begin(), all.end(), eos.begin(), eos.end()) - all.begin());
   std::vector<int32_t> seen;
   const auto cut = generate(model, prompt, {.n_tokens = 30, .temperature = 1, .seed = 4}, eos, [&](int32_t token) { seen.push_back(token); });
-  EXPECT_EQ(cut, std::vector<int32_t>(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(first))) << "up to eos, without it";
+  EXPECT_EQ(cut, std::vector<int32_t>(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(first))) << "up to the first of them, without it";
   EXPECT_EQ(seen, cut);
-  EXPECT_EQ(generate(model, prompt, {.n_tokens = 0}, std::nullopt).size(), 0u);
+  EXPECT_EQ(generate(model, prompt, {.n_tokens = 0}, {}).size(), 0u);
 }
 
 TEST(Generate, AnEmptyPromptStartsFromEos) {
   const Transformer model(tiny_config("llama"), 3);
-  const std::vector<int32_t> from_eos = generate(model, std::vector<int32_t>{7}, {.n_tokens = 5, .temperature = 0}, 7);
-  EXPECT_EQ(generate(model, {}, {.n_tokens = 5, .temperature = 0}, 7), from_eos);
-  EXPECT_THROW(generate(model, {}, {.n_tokens = 5}, std::nullopt), Error);
+  const std::vector<int32_t> from_eos = generate(model, std::vector<int32_t>{7}, {.n_tokens = 5, .temperature = 0}, {7});
+  EXPECT_EQ(generate(model, {}, {.n_tokens = 5, .temperature = 0}, {7, 8}), from_eos);
+  EXPECT_THROW(generate(model, {}, {.n_tokens = 5}, {}), Error);
 }
 
 TEST(Generate, SeedsRepeat) {
@@ -61,8 +61,8 @@ TEST(Generate, SeedsRepeat) {
   const Sampling sampling{.n_tokens = 40, .temperature = 1.5, .top_p = 0.9, .seed = 1};
   Sampling other = sampling;
   other.seed = 2;
-  EXPECT_EQ(generate(model, prompt, sampling, std::nullopt), generate(model, prompt, sampling, std::nullopt));
-  EXPECT_NE(generate(model, prompt, sampling, std::nullopt), generate(model, prompt, other, std::nullopt));
+  EXPECT_EQ(generate(model, prompt, sampling, {}), generate(model, prompt, sampling, {}));
+  EXPECT_NE(generate(model, prompt, sampling, {}), generate(model, prompt, other, {}));
 }
 
 // Probabilities 0.4, 0.3, 0.15, 0.1, 0.05 at temperature 1, stored out of order.

@@ -94,8 +94,8 @@ TEST(Lora, CachedGenerationIsThatOfTheMergedModel) {
   const std::vector<int32_t> prompt{5, 17, 3};
   for (const std::string& shape : kShapes) {
     const Transformer adapted = open_model(lora_config(shape));
-    const auto ours = generate(adapted, prompt, {.n_tokens = 10, .temperature = 0}, std::nullopt);
-    EXPECT_EQ(ours, generate(merged(adapted), prompt, {.n_tokens = 10, .temperature = 0}, std::nullopt)) << shape;
+    const auto ours = generate(adapted, prompt, {.n_tokens = 10, .temperature = 0}, {});
+    EXPECT_EQ(ours, generate(merged(adapted), prompt, {.n_tokens = 10, .temperature = 0}, {})) << shape;
     EXPECT_EQ(ours.size(), 10u);
   }
 }

@@ -182,7 +182,7 @@ TEST(Memory, GenerationWithACacheIsThatWithout) {
       Transformer model(config, 3);
       fill(model);
       const std::vector<int32_t> prompt{5, 17, 3};
-      const std::vector<int32_t> cached = generate(model, prompt, {.n_tokens = 60, .temperature = 0}, std::nullopt);
+      const std::vector<int32_t> cached = generate(model, prompt, {.n_tokens = 60, .temperature = 0}, {});
       std::vector<int64_t> ids(prompt.begin(), prompt.end());
       for (size_t i = 0; i < cached.size(); ++i) {
         const Tensor hidden = model.hidden(at::tensor(ids).unsqueeze(0));

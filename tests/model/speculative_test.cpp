@@ -85,7 +85,7 @@ void expect_distribution_of_the_target(const Sampling& given, int64_t n_draft, i
     Sampling sampling = given;
     sampling.n_tokens = kDepth;
     sampling.seed = static_cast<uint64_t>(i);
-    const SpeculativeResult result = speculate(draft, target, prompt, sampling, n_draft, std::nullopt);
+    const SpeculativeResult result = speculate(draft, target, prompt, sampling, n_draft, {});
     ASSERT_EQ(result.tokens.size(), static_cast<size_t>(kDepth));
     size_t index = 0;
     for (const int32_t token : result.tokens) index = index * kTiny + static_cast<size_t>(token);
@@ -125,7 +125,7 @@ TEST(Speculate, TheTestTellsTheDraftFromTheTarget) {
   const Transformer draft(enumerable_config(), 5), target(enumerable_config(), 6);
   const std::vector<int32_t> prompt{3, 7};
   std::vector<int64_t> counts(kTiny, 0);
-  for (uint64_t i = 0; i < 2000; ++i) ++counts[static_cast<size_t>(generate(draft, prompt, {.n_tokens = 1, .seed = i}, std::nullopt).front())];
+  for (uint64_t i = 0; i < 2000; ++i) ++counts[static_cast<size_t>(generate(draft, prompt, {.n_tokens = 1, .seed = i}, {}).front())];
   EXPECT_LT(chi_square_p(counts, exact_continuations(target, prompt, {}, 1), 2000), 1e-6);
   EXPECT_GT(chi_square_p(counts, exact_continuations(draft, prompt, {}, 1), 2000), 1e-3) << "generate() itself";
 }
@@ -154,12 +154,12 @@ TEST(Speculate, GreedyTokensAreThoseOfGenerate) {
     const Transformer target = speaking(config, 3), draft = speaking(config, 4);
     const std::vector<int32_t> prompt{5, 17, 3};
     const Sampling sampling{.n_tokens = 100, .temperature = 0};
-    const std::vector<int32_t> expected = generate(target, prompt, sampling, std::nullopt);
+    const std::vector<int32_t> expected = generate(target, prompt, sampling, {});
     for (const int64_t n_draft : {1, 4, 200}) {
-      const SpeculativeResult result = speculate(draft, target, prompt, sampling, n_draft, std::nullopt);
+      const SpeculativeResult result = speculate(draft, target, prompt, sampling, n_draft, {});
       EXPECT_EQ(result.tokens, expected) << config.family << ", " << n_draft;
       // Its own draft is always right: one pass gives n_draft + 1 tokens.
-      const SpeculativeResult own = speculate(target, target, prompt, sampling, n_draft, std::nullopt);
+      const SpeculativeResult own = speculate(target, target, prompt, sampling, n_draft, {});
       EXPECT_EQ(own.tokens, expected) << config.family << ", " << n_draft;
       EXPECT_EQ(own.n_accepted, own.n_proposed);
       EXPECT_EQ(own.n_target_passes, (100 + n_draft) / (n_draft + 1));
@@ -173,14 +173,14 @@ TEST(Speculate, EndsAtEosAndAtTheNumberOfTokens) {
   const std::vector<int32_t> prompt{5, 17, 3};
   for (const Transformer* proposer : {&draft, &target}) {
     for (const int64_t n_tokens : {0, 1, 2, 5, 30}) {
-      const SpeculativeResult result = speculate(*proposer, target, prompt, {.n_tokens = n_tokens, .seed = 4}, 4, std::nullopt);
+      const SpeculativeResult result = speculate(*proposer, target, prompt, {.n_tokens = n_tokens, .seed = 4}, 4, {});
       EXPECT_EQ(result.tokens.size(), static_cast<size_t>(n_tokens));
       EXPECT_LE(result.n_proposed, std::max<int64_t>(n_tokens - 1, 0) * (proposer == &target ? 1 : 4));
       EXPECT_GE(result.n_target_passes * 5, n_tokens);
     }
-    const auto all = generate(target, prompt, {.n_tokens = 30, .temperature = 0}, std::nullopt);
+    const auto all = generate(target, prompt, {.n_tokens = 30, .temperature = 0}, {});
     for (const size_t at : {0, 3, 11}) {
-      const int32_t eos = all[at];
+      const std::vector<int32_t> eos{all[20], all[at]};
       std::vector<int32_t> seen;
       const auto expected = generate(target, prompt, {.n_tokens = 30, .temperature = 0}, eos);
       const SpeculativeResult result = speculate(*proposer, target, prompt, {.n_tokens = 30, .temperature = 0}, 4, eos, [&](int32_t token) { seen.push_back(token); });
@@ -188,15 +188,15 @@ TEST(Speculate, EndsAtEosAndAtTheNumberOfTokens) {
       EXPECT_EQ(seen, expected);
     }
   }
-  const std::vector<int32_t> from_eos = generate(target, std::vector<int32_t>{7}, {.n_tokens = 5, .temperature = 0}, 7);
-  EXPECT_EQ(speculate(draft, target, {}, {.n_tokens = 5, .temperature = 0}, 4, 7).tokens, from_eos);
-  EXPECT_THROW(speculate(draft, target, {}, {.n_tokens = 5}, 4, std::nullopt), Error);
+  const std::vector<int32_t> from_eos = generate(target, std::vector<int32_t>{7}, {.n_tokens = 5, .temperature = 0}, {7});
+  EXPECT_EQ(speculate(draft, target, {}, {.n_tokens = 5, .temperature = 0}, 4, {7}).tokens, from_eos);
+  EXPECT_THROW(speculate(draft, target, {}, {.n_tokens = 5}, 4, {}), Error);
 }
 
 TEST(Speculate, SeedsRepeat) {
   const Transformer draft(tiny_config("qwen3"), 4), target(tiny_config("qwen3"), 3);
   const std::vector<int32_t> prompt{1};
-  const auto tokens = [&](uint64_t seed) { return speculate(draft, target, prompt, {.n_tokens = 40, .seed = seed}, 3, std::nullopt).tokens; };
+  const auto tokens = [&](uint64_t seed) { return speculate(draft, target, prompt, {.n_tokens = 40, .seed = seed}, 3, {}).tokens; };
   EXPECT_EQ(tokens(1), tokens(1));
   EXPECT_NE(tokens(1), tokens(2));
 }
@@ -215,10 +215,10 @@ TEST(Speculate, ABrokenDraftLeavesTheTargetAlone) {
   const Transformer target(tiny_config("grouped"), 3);
   const std::vector<int32_t> prompt{5, 17, 3};
   const Sampling sampling{.n_tokens = 30, .temperature = 0};
-  const std::vector<int32_t> expected = generate(target, prompt, sampling, std::nullopt);
+  const std::vector<int32_t> expected = generate(target, prompt, sampling, {});
   const Transformer broken(tiny_config("grouped"), 4);
   weight_of(broken, "model.norm.weight").fill_(std::nanf(""));
-  const SpeculativeResult result = speculate(broken, target, prompt, sampling, 4, std::nullopt);
+  const SpeculativeResult result = speculate(broken, target, prompt, sampling, 4, {});
   EXPECT_EQ(result.tokens, expected);
   EXPECT_TRUE(result.draft_failed);
   EXPECT_EQ(result.n_proposed, 0);
@@ -226,11 +226,11 @@ TEST(Speculate, ABrokenDraftLeavesTheTargetAlone) {
   // One that breaks on the way, at a token it reads.
   const Transformer breaking(tiny_config("grouped"), 3);
   weight_of(breaking, "model.embed_tokens.weight").select(0, expected[7]).fill_(INFINITY);
-  const SpeculativeResult later = speculate(breaking, target, prompt, sampling, 4, std::nullopt);
+  const SpeculativeResult later = speculate(breaking, target, prompt, sampling, 4, {});
   EXPECT_EQ(later.tokens, expected);
   EXPECT_TRUE(later.draft_failed);
   EXPECT_GT(later.n_accepted, 0);
-  EXPECT_FALSE(speculate(target, target, prompt, sampling, 4, std::nullopt).draft_failed);
+  EXPECT_FALSE(speculate(target, target, prompt, sampling, 4, {}).draft_failed);
 }
 
 ErrorKind kind_of(const std::function<void()>& act) {
@@ -252,10 +252,10 @@ TEST(Speculate, RefusesWhatCannotWork) {
   mixing_config.mixing.blocks = {1};
   mixing_config.mixing.width = 8;
   const Transformer mixing(mixing_config, 3);
-  EXPECT_EQ(kind_of([&] { speculate(plain, broken, prompt, {}, 4, std::nullopt); }), ErrorKind::kNumeric);
-  EXPECT_EQ(kind_of([&] { speculate(tiny, plain, prompt, {}, 4, std::nullopt); }), ErrorKind::kData);
-  EXPECT_EQ(kind_of([&] { speculate(mixing, plain, prompt, {}, 4, std::nullopt); }), ErrorKind::kUsage);
-  EXPECT_EQ(kind_of([&] { speculate(plain, mixing, prompt, {}, 4, std::nullopt); }), ErrorKind::kUsage);
+  EXPECT_EQ(kind_of([&] { speculate(plain, broken, prompt, {}, 4, {}); }), ErrorKind::kNumeric);
+  EXPECT_EQ(kind_of([&] { speculate(tiny, plain, prompt, {}, 4, {}); }), ErrorKind::kData);
+  EXPECT_EQ(kind_of([&] { speculate(mixing, plain, prompt, {}, 4, {}); }), ErrorKind::kUsage);
+  EXPECT_EQ(kind_of([&] { speculate(plain, mixing, prompt, {}, 4, {}); }), ErrorKind::kUsage);
 }
 
 // 16 positions: the target must not be asked for more than generate() asks for, and a draft that has fewer falls silent.
@@ -263,14 +263,14 @@ TEST(Speculate, Gpt2StaysInsideItsPositions) {
   const std::vector<int32_t> prompt{5, 17, 3};
   const Transformer target(tiny_config("gpt2"), 3), draft(tiny_config("gpt2"), 4);
   const Sampling sampling{.n_tokens = 14, .temperature = 0};  // 3 + 14 - 1 = 16
-  EXPECT_EQ(speculate(draft, target, prompt, sampling, 5, std::nullopt).tokens, generate(target, prompt, sampling, std::nullopt));
+  EXPECT_EQ(speculate(draft, target, prompt, sampling, 5, {}).tokens, generate(target, prompt, sampling, {}));
   Config shorter = tiny_config("gpt2");
   shorter.context = 6;
-  const SpeculativeResult result = speculate(Transformer(shorter, 4), target, prompt, sampling, 5, std::nullopt);
-  EXPECT_EQ(result.tokens, generate(target, prompt, sampling, std::nullopt));
+  const SpeculativeResult result = speculate(Transformer(shorter, 4), target, prompt, sampling, 5, {});
+  EXPECT_EQ(result.tokens, generate(target, prompt, sampling, {}));
   EXPECT_FALSE(result.draft_failed);
   EXPECT_GT(result.n_proposed, 0);
-  EXPECT_EQ(kind_of([&] { speculate(draft, target, prompt, {.n_tokens = 15}, 5, std::nullopt); }), ErrorKind::kUsage);
+  EXPECT_EQ(kind_of([&] { speculate(draft, target, prompt, {.n_tokens = 15}, 5, {}); }), ErrorKind::kUsage);
 }
 
 TEST(Truncate, LeavesTheCacheOfTheShorterText) {

@@ -171,7 +171,7 @@ TEST(Entangled, WorksBesideAMemory) {
   // Generation through the cache is that of the whole text read anew.
   const model::Transformer model = interchange::load_model(bench.checkpoint("both"));
   const std::vector<int32_t> prompt = {1, 2, 3};
-  const std::vector<int32_t> cached = model::generate(model, prompt, {.n_tokens = 20, .temperature = 0}, std::nullopt);
+  const std::vector<int32_t> cached = model::generate(model, prompt, {.n_tokens = 20, .temperature = 0}, {});
   ASSERT_EQ(cached.size(), 20u);
   const at::NoGradGuard no_grad;
   std::vector<int64_t> ids(prompt.begin(), prompt.end());

@@ -1,14 +1,12 @@
 #pragma once
-// A model's shape and weights as GGUF names and lays them out, by llama.cpp's architectures llama, qwen3 and gpt2.
+// A model's weights as GGUF names and lays them out, and its shape for writing, by llama.cpp's architectures llama, qwen3 and gpt2.
 
+#include "entrain/interchange/gguf_config.h"
 #include "entrain/interchange/gguf_reader.h"
 #include "entrain/interchange/gguf_writer.h"
 #include "entrain/model/transformer.h"
 
 namespace entrain::interchange {
-
-/// The shape. Throws Error{kData} naming every setting that this program's models do not have (rotary scaling, experts, sliding windows, ...).
-model::Config gguf_config(const GgufReader& file);
 
 /// Copies the file's tensors into the model's weights. Throws Error{kData} that names missing, surplus and wrongly shaped tensors.
 void load_gguf_weights(model::Transformer& model, const GgufReader& file);

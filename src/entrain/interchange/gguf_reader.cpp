@@ -193,6 +193,12 @@ void GgufReader::place(std::vector<Placed> tensors, std::span<const std::byte> b
   }
 }
 
+std::vector<std::string> GgufReader::keys_from(const std::string& prefix) const {
+  std::vector<std::string> keys;
+  for (auto value = values_.lower_bound(prefix); value != values_.end() && value->first.starts_with(prefix); ++value) keys.push_back(value->first);
+  return keys;
+}
+
 const GgufReader::Value* GgufReader::find(const std::string& key, bool is_array) const {
   const auto found = values_.find(key);
   if (found == values_.end()) return nullptr;

@@ -29,6 +29,8 @@ class GgufReader {
 
   const std::string& name() const { return name_; }
   bool contains(const std::string& key) const { return values_.contains(key); }
+  /// Those that begin with `prefix`, in order.
+  std::vector<std::string> keys_from(const std::string& prefix) const;
   /// The value of a key; nothing where the file lacks it. Throws Error{kData} where it is of another kind.
   std::optional<int64_t> integer(const std::string& key) const;
   std::optional<double> number(const std::string& key) const;

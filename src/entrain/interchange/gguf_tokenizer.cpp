@@ -8,7 +8,8 @@
 namespace entrain::interchange {
 namespace {
 
-const std::string kPrefix = "tokenizer.ggml.";
+const std::string kPrefix = "tokenizer.ggml.", kTemplate = "tokenizer.chat_template";
+constexpr const char* kMoreEos[] = {"eot_token_id", "eom_token_id"};  // of a turn and of a message: llama.cpp stops at them too
 
 /// What llama.cpp takes a token for.
 enum TokenType : int32_t { kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5 };
@@ -76,13 +77,11 @@ TokenizerSettings gguf_settings(const GgufReader& file, const text::Tokenizer& t
     const int64_t value = file.integer(kPrefix + key).value_or(-1);
     return value < tokenizer.vocab_size() ? std::max<int64_t>(value, -1) : -1;
   };
-  TokenizerSettings settings{.bos = id("bos_token_id"), .eos = id("eos_token_id"), .pad = id("padding_token_id"), .unk = id("unknown_token_id"),
-                             .add_bos = tokenizer.spelling().bos_id.has_value(), .chat_templates = {}};
-  if (const auto text = file.text("tokenizer.chat_template")) settings.chat_templates["default"] = *text;
-  for (const std::string_view name : file.texts("tokenizer.chat_templates")) {
-    if (const auto text = file.text("tokenizer.chat_template." + std::string(name))) settings.chat_templates[std::string(name)] = *text;
-  }
-  if (settings.eos < 0) settings.eos = tokenizer.eos_id().value_or(-1);
+  TokenizerSettings settings{.bos = id("bos_token_id"), .eos = id("eos_token_id"), .pad = id("padding_token_id"), .unk = id("unknown_token_id"), .add_bos = tokenizer.spelling().bos_id.has_value()};
+  const std::string named = kTemplate + ".";
+  for (const std::string& key : file.keys_from(named)) settings.chat_templates[key.substr(named.size())] = *file.text(key);
+  if (const auto text = file.text(kTemplate)) settings.chat_templates["default"] = *text;
+  set_eos(settings, {id(kMoreEos[0]), id(kMoreEos[1])}, tokenizer);
   return settings;
 }
 
@@ -110,10 +109,11 @@ void add_tokenizer(GgufWriter& writer, const text::Tokenizer& tokenizer, const T
   for (const auto& [key, id] : roles) {
     if (id >= 0) writer.set_integer(kPrefix + key, static_cast<uint32_t>(id));
   }
+  for (size_t i = 0; i < std::min(std::size(kMoreEos), settings.more_eos.size()); ++i) writer.set_integer(kPrefix + kMoreEos[i], static_cast<uint32_t>(settings.more_eos[i]));
   writer.set_flag(kPrefix + "add_bos_token", settings.add_bos && settings.bos >= 0);
   std::vector<std::string> names;
   for (const auto& [name, text] : settings.chat_templates) {
-    writer.set_text(name == "default" ? "tokenizer.chat_template" : "tokenizer.chat_template." + name, text);
+    writer.set_text(name == "default" ? kTemplate : kTemplate + "." + name, text);
     if (name != "default") names.push_back(name);
   }
   if (!names.empty()) writer.set_texts("tokenizer.chat_templates", names);

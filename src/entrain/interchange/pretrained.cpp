@@ -70,7 +70,7 @@ TokenizerSettings load_settings(const fs::path& path, const text::Tokenizer& tok
   return is_gguf(path) ? gguf_settings(GgufFile(path).reader, tokenizer) : read_settings(path, tokenizer);
 }
 
-model::SpecialIds special_ids(const TokenizerSettings& settings) { return {.eos = settings.eos, .bos = settings.bos, .pad = settings.pad}; }
+model::SpecialIds special_ids(const TokenizerSettings& settings) { return {.eos = settings.eos, .bos = settings.bos, .pad = settings.pad, .more_eos = settings.more_eos}; }
 
 void load_weights(model::Transformer& model, const fs::path& path) {
   if (is_gguf(path)) {
@@ -84,7 +84,7 @@ void load_weights(model::Transformer& model, const fs::path& path) {
 std::vector<fs::path> weight_files(const fs::path& path) {
   if (is_gguf(path)) return {path};
   std::vector<fs::path> files = model::safetensors_files(path);
-  for (const char* name : {"memory.safetensors", model::kAdapterFile}) {
+  for (const char* name : {model::kMemoryFile, model::kAdapterFile}) {
     if (fs::exists(path / name)) files.push_back(path / name);
   }
   return files;

@@ -1,15 +1,17 @@
 #include "entrain/interchange/tokenizer_settings.h"
 
+#include <algorithm>
 #include <array>
 
 #include "entrain/base/error.h"
-#include "entrain/base/json.h"
+#include "entrain/base/foreign_json.h"
 
 namespace entrain::interchange {
 namespace {
 
 constexpr const char* kTemplateFile = "chat_template.jinja";
 constexpr const char* kTemplateFolder = "additional_chat_templates";
+constexpr const char* kGenerationFile = "generation_config.json";
 
 /// Member and key in tokenizer_config.json of each role.
 constexpr std::array<std::pair<int64_t TokenizerSettings::*, const char*>, 4> kRoles{{{&TokenizerSettings::bos, "bos_token"}, {&TokenizerSettings::eos, "eos_token"},
@@ -17,7 +19,7 @@ constexpr std::array<std::pair<int64_t TokenizerSettings::*, const char*>, 4> kR
 
 OrderedJson parse_file(const fs::path& path) {
   try {
-    OrderedJson json = OrderedJson::parse(read_file(path));
+    OrderedJson json = parse_foreign<OrderedJson>(read_file(path));
     if (!json.is_object()) throw Error(ErrorKind::kData, path.string() + " is no JSON object", "copy it again from where the model came from");
     return json;
   } catch (const OrderedJson::exception& error) {
@@ -31,9 +33,15 @@ std::string spelling_of(const OrderedJson& token) {
   return token.is_object() && token.contains("content") && token["content"].is_string() ? token["content"].get<std::string>() : "";
 }
 
-int64_t first_integer(const OrderedJson& value) {
-  const OrderedJson& one = value.is_array() && !value.empty() ? value.front() : value;
-  return one.is_number_integer() ? one.get<int64_t>() : -1;
+/// A key's id, or ids where it lists several; what cannot be one is passed over.
+std::vector<int64_t> ids_of(const OrderedJson& object, const char* key) {
+  if (!object.contains(key)) return {};
+  const OrderedJson& value = object[key];
+  std::vector<int64_t> ids;
+  for (const OrderedJson& one : value.is_array() ? value : OrderedJson::array({value})) {
+    if (one.is_number_unsigned() && one.get<uint64_t>() <= INT32_MAX) ids.push_back(one.get<int64_t>());
+  }
+  return ids;
 }
 
 /// Older folders keep templates in tokenizer_config.json: one text, or a list of {name, template}.
@@ -45,6 +53,17 @@ void read_templates(const OrderedJson& value, std::map<std::string, std::string>
   }
 }
 
+/// Sampling defaults as they were; the ids are those of the settings.
+std::string generation_file(const TokenizerSettings& settings) {
+  OrderedJson generation = settings.generation_config.empty() ? OrderedJson::object() : OrderedJson::parse(settings.generation_config);
+  if (settings.bos >= 0) generation["bos_token_id"] = settings.bos;
+  const std::vector<int32_t> eos = settings.eos_ids();
+  if (eos.size() == 1) generation["eos_token_id"] = eos.front();
+  if (eos.size() > 1) generation["eos_token_id"] = eos;
+  if (settings.pad >= 0) generation["pad_token_id"] = settings.pad;
+  return generation.dump(2) + "\n";
+}
+
 /// A template's name becomes a file's.
 void check_name(const std::string& name) {
   const bool good = !name.empty() && name.size() <= 64 && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos;
@@ -53,16 +72,40 @@ void check_name(const std::string& name) {
 
 }  // namespace
 
-std::optional<int32_t> TokenizerSettings::eos_id() const { return eos >= 0 ? std::optional(static_cast<int32_t>(eos)) : std::nullopt; }
+std::vector<int32_t> TokenizerSettings::eos_ids() const {
+  if (eos < 0) return {};
+  std::vector<int32_t> ids{static_cast<int32_t>(eos)};
+  for (const int64_t id : more_eos) ids.push_back(static_cast<int32_t>(id));
+  return ids;
+}
+
+void set_eos(TokenizerSettings& settings, const std::vector<int64_t>& ids, const text::Tokenizer& tokenizer) {
+  const auto exists = [&](int64_t id) { return id >= 0 && id < tokenizer.vocab_size(); };
+  if (!exists(settings.eos)) settings.eos = tokenizer.eos_id().value_or(-1);
+  for (const int64_t id : ids) {
+    if (!exists(id) || id == settings.eos || std::find(settings.more_eos.begin(), settings.more_eos.end(), id) != settings.more_eos.end()) continue;
+    (settings.eos < 0 ? settings.eos : settings.more_eos.emplace_back()) = id;
+  }
+}
 
 TokenizerSettings read_settings(const fs::path& folder, const text::Tokenizer& tokenizer) {
   TokenizerSettings settings;
+  std::vector<int64_t> eos;
   if (fs::exists(folder / "config.json")) {
     const OrderedJson config = parse_file(folder / "config.json");
-    const auto id = [&](const char* key) { return config.contains(key) ? first_integer(config[key]) : -1; };
+    const auto id = [&](const char* key) {
+      const std::vector<int64_t> ids = ids_of(config, key);
+      return ids.empty() ? -1 : ids.front();
+    };
     settings.bos = id("bos_token_id");
     settings.eos = id("eos_token_id");
     settings.pad = id("pad_token_id");
+    eos = ids_of(config, "eos_token_id");
+  }
+  if (fs::exists(folder / kGenerationFile)) {
+    const OrderedJson generation = parse_file(folder / kGenerationFile);
+    settings.generation_config = generation.dump();
+    if (const std::vector<int64_t> ids = ids_of(generation, "eos_token_id"); !ids.empty()) eos = ids;
   }
   settings.add_bos = tokenizer.spelling().bos_id.has_value();
   if (fs::exists(folder / "tokenizer_config.json")) {
@@ -81,7 +124,7 @@ TokenizerSettings read_settings(const fs::path& folder, const text::Tokenizer& t
       if (file.path().extension() == ".jinja") settings.chat_templates[file.path().stem().string()] = read_file(file.path());
     }
   }
-  if (settings.eos < 0) settings.eos = tokenizer.eos_id().value_or(-1);
+  set_eos(settings, eos, tokenizer);
   for (const auto& [role, key] : kRoles) {
     if (settings.*role >= tokenizer.vocab_size()) settings.*role = -1;
   }
@@ -95,6 +138,7 @@ std::map<std::string, std::string> settings_files(const TokenizerSettings& setti
     if (settings.*role >= 0) config[key] = spellings.at(static_cast<size_t>(settings.*role));
   }
   std::map<std::string, std::string> files{{"tokenizer_config.json", config.dump(2) + "\n"}};
+  if (!settings.generation_config.empty() || !settings.more_eos.empty()) files[kGenerationFile] = generation_file(settings);
   for (const auto& [name, text] : settings.chat_templates) {
     check_name(name);
     files[name == "default" ? kTemplateFile : std::string(kTemplateFolder) + "/" + name + ".jinja"] = text;

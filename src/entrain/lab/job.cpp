@@ -139,7 +139,9 @@ Result score(const Job& job, const train::RunResult& run, const fs::path& folder
     result.tasks.push_back(to_outcome(eval::run_task(model, tokenizer, task, {.data = job.scoring.tasks_data, .limit = job.scoring.task_limit})));
   }
   if (!job.scoring.prompt.empty()) {
-    const auto ids = model::generate(model, tokenizer.encode(job.scoring.prompt), {.n_tokens = job.scoring.sample_tokens, .temperature = 0.7, .top_p = 0.95, .seed = 1}, tokenizer.eos_id());
+    std::vector<int32_t> eos;
+    if (const auto id = tokenizer.eos_id()) eos.push_back(*id);
+    const auto ids = model::generate(model, tokenizer.encode(job.scoring.prompt), {.n_tokens = job.scoring.sample_tokens, .temperature = 0.7, .top_p = 0.95, .seed = 1}, eos);
     result.sample = tokenizer.decode(ids);
   }
   result.finished_at = utc_now();

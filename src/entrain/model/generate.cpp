@@ -84,14 +84,14 @@ std::optional<std::vector<double>> distribution(const Tensor& logits, const Samp
   return shares;
 }
 
-std::vector<int64_t> starting_ids(std::span<const int32_t> prompt, std::optional<int32_t> eos) {
+std::vector<int64_t> starting_ids(std::span<const int32_t> prompt, const std::vector<int32_t>& eos) {
   std::vector<int64_t> ids(prompt.begin(), prompt.end());
-  if (ids.empty() && eos) ids.push_back(*eos);
+  if (ids.empty() && !eos.empty()) ids.push_back(eos.front());
   if (ids.empty()) throw Error(ErrorKind::kUsage, "the prompt is empty and the tokenizer has no end-of-text token to start from", "give a prompt");
   return ids;
 }
 
-std::vector<int32_t> generate(const Transformer& model, std::span<const int32_t> prompt, const Sampling& sampling, std::optional<int32_t> eos,
+std::vector<int32_t> generate(const Transformer& model, std::span<const int32_t> prompt, const Sampling& sampling, const std::vector<int32_t>& eos,
                               const std::function<void(int32_t)>& on_token) {
   at::NoGradGuard no_grad;
   std::vector<int64_t> ids = starting_ids(prompt, eos);
@@ -103,7 +103,7 @@ std::vector<int32_t> generate(const Transformer& model, std::span<const int32_t>
     const Tensor input = at::tensor(ids).unsqueeze(0);
     const Tensor hidden = model.hidden(input, forward);
     const int64_t next = sample(model.logits(hidden.select(1, hidden.size(1) - 1)).squeeze(0), sampling, generated.size());
-    if (eos && next == *eos) break;
+    if (std::find(eos.begin(), eos.end(), next) != eos.end()) break;
     generated.push_back(static_cast<int32_t>(next));
     if (on_token) on_token(generated.back());
     ids.assign(1, next);

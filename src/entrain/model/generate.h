@@ -27,12 +27,12 @@ int64_t sample(const Tensor& logits, const Sampling& sampling, uint64_t index);
 /// temperature 0. Nothing where a logit is not finite.
 std::optional<std::vector<double>> distribution(const Tensor& logits, const Sampling& sampling);
 
-/// The ids a continuation of the prompt starts from: the prompt's, or eos where it is empty. Throws Error{kUsage} for an empty prompt without eos.
-std::vector<int64_t> starting_ids(std::span<const int32_t> prompt, std::optional<int32_t> eos);
+/// The ids a continuation of the prompt starts from: the prompt's, or the first of `eos` where it is empty. Throws Error{kUsage} for an empty prompt without eos.
+std::vector<int64_t> starting_ids(std::span<const int32_t> prompt, const std::vector<int32_t>& eos);
 
-/// Continuation of the prompt, without it; ends before `eos` where given. An empty prompt starts from eos.
+/// Continuation of the prompt, without it; ends before any of `eos`. An empty prompt starts from the first of them.
 /// on_token, where given, sees each token as it comes. Throws Error{kUsage} for an empty prompt without eos.
-std::vector<int32_t> generate(const Transformer& model, std::span<const int32_t> prompt, const Sampling& sampling, std::optional<int32_t> eos,
+std::vector<int32_t> generate(const Transformer& model, std::span<const int32_t> prompt, const Sampling& sampling, const std::vector<int32_t>& eos,
                               const std::function<void(int32_t)>& on_token = {});
 
 }  // namespace entrain::model

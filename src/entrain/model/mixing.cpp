@@ -4,14 +4,12 @@
 #include <cmath>
 
 #include "entrain/base/random.h"
-#include "entrain/model/blocks.h"
+#include "entrain/model/mixing_chunk.h"
 #include "entrain/model/transformer.h"
 #include "entrain/ops/ops.h"
 
 namespace entrain::model {
 namespace {
-
-constexpr int64_t kChunk = 64;
 
 /// Rows from N(0, I / temperature), the same for every model of one shape, so that nothing needs to be saved. (m, d)
 Tensor fixed_frequencies(int64_t m, int64_t d, double temperature) {
@@ -29,20 +27,6 @@ Tensor segment_sums(const Tensor& phi, const Tensor& u, const Tensor& segments) 
 }
 
 }  // namespace
-
-void MixingConfig::bind(config::Binder& b) {
-  b.section("mixing", "Forward mixing: states receive a kernel-weighted mean of those before them. An ablation; changes the model (docs/methods/entanglement.md).");
-  b.bind("blocks", &blocks, "blocks at whose `hook_resid_mid` it stands, counted from 0; empty: off");
-  b.bind("width", &width, "d, width of the projection").range(2, 65536);
-  b.bind("features", &features, "m, positive random features").range(1, 1 << 20);
-  b.bind("temperature", &temperature, "tau of the kernel e^(z.z / tau)").range(0.25, 100);
-}
-
-std::vector<std::string> MixingConfig::problems(int64_t layers, int64_t model_width) const {
-  std::vector<std::string> found = block_problems("mixing.blocks", blocks, layers);
-  if (is_on() && width > model_width) found.push_back("mixing.width (" + std::to_string(width) + ") is larger than model.width (" + std::to_string(model_width) + ")");
-  return found;
-}
 
 Mixing::Mixing(const MixingConfig& config, int64_t model_width, Parameters& parameters) : config_(config) {
   const auto n = static_cast<int64_t>(config.blocks.size());
@@ -79,8 +63,8 @@ Tensor Mixing::add_to_residual(int64_t layer, const Tensor& x, const Forward& fo
 
 Tensor causal_feature_sums(const Tensor& phi, const Tensor& u, Tensor& state) {
   std::vector<Tensor> parts;
-  for (int64_t begin = 0; begin < phi.size(1); begin += kChunk) {
-    const int64_t n = std::min(kChunk, phi.size(1) - begin);
+  for (int64_t begin = 0; begin < phi.size(1); begin += kMixingChunk) {
+    const int64_t n = std::min(kMixingChunk, phi.size(1) - begin);
     const Tensor p = phi.narrow(1, begin, n), q = u.narrow(1, begin, n);
     Tensor part = at::bmm(at::bmm(p, p.transpose(1, 2)).tril(-1), q);
     if (state.defined()) part = part + at::bmm(p, state);
@@ -89,12 +73,6 @@ Tensor causal_feature_sums(const Tensor& phi, const Tensor& u, Tensor& state) {
     state = state.defined() ? state + added : added;
   }
   return at::cat(parts, 1);
-}
-
-double mixing_flops_per_position(const MixingConfig& config, int64_t model_width) {
-  const double d = static_cast<double>(config.width), m = static_cast<double>(config.features);
-  const double projections = 2 * static_cast<double>(model_width) * d, sums = 2 * (kChunk / 2.0 * m + kChunk / 2.0 * d) + 4 * m * d;
-  return static_cast<double>(config.blocks.size()) * 3.0 * (2 * projections + 2 * d * m + sums);
 }
 
 }  // namespace entrain::model

@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "entrain/base/error.h"
-#include "entrain/base/json.h"
+#include "entrain/base/foreign_json.h"
 
 namespace entrain::model {
 namespace {
@@ -62,7 +62,7 @@ SafetensorsHeader read_safetensors_header(std::span<const std::byte> bytes, cons
   const char* text = reinterpret_cast<const char*>(bytes.data()) + sizeof length;
   SafetensorsHeader header{{}, sizeof length + length};
   try {
-    const OrderedJson json = OrderedJson::parse(text, text + length);
+    const OrderedJson json = parse_foreign<OrderedJson>({text, static_cast<size_t>(length)});
     if (!json.is_object()) corrupt(name, "its header is no object");
     for (const auto& [tensor, entry] : json.items()) {
       if (tensor != "__metadata__") header.entries.push_back(read_entry(name, tensor, entry));

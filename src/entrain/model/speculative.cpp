@@ -75,17 +75,18 @@ void check_pair(const Transformer& draft, const Transformer& target) {
 }  // namespace
 
 SpeculativeResult speculate(const Transformer& draft, const Transformer& target, std::span<const int32_t> prompt, const Sampling& sampling, int64_t n_draft,
-                            std::optional<int32_t> eos, const std::function<void(int32_t)>& on_token) {
+                            const std::vector<int32_t>& eos, const std::function<void(int32_t)>& on_token) {
   ENTRAIN_CHECK(n_draft >= 1, "n_draft " + std::to_string(n_draft));
   check_pair(draft, target);
   at::NoGradGuard no_grad;
   std::vector<int64_t> ids = starting_ids(prompt, eos);
   Reader proposer(draft), judge(target);
   SpeculativeResult result;
+  const auto is_eos = [&](int64_t token) { return std::find(eos.begin(), eos.end(), token) != eos.end(); };
   const auto n_left = [&] { return sampling.n_tokens - static_cast<int64_t>(result.tokens.size()); };
   // The text grows by one token; false where it ends before it.
   const auto append = [&](int64_t token) {
-    if (eos && token == *eos) return false;
+    if (is_eos(token)) return false;
     ids.push_back(token);
     result.tokens.push_back(static_cast<int32_t>(token));
     if (on_token) on_token(result.tokens.back());
@@ -97,7 +98,7 @@ SpeculativeResult speculate(const Transformer& draft, const Transformer& target,
     const int64_t most = result.draft_failed ? 0 : std::min({n_draft, n_left() - 1, proposer.n_proposable(static_cast<int64_t>(ids.size()))});
     std::vector<int64_t> text = ids;  // with the proposals
     std::vector<Shares> proposed_from;
-    for (int64_t i = 0; i < most && !(eos && !proposed_from.empty() && text.back() == *eos); ++i) {
+    for (int64_t i = 0; i < most && !(!proposed_from.empty() && is_eos(text.back())); ++i) {
       std::optional<Shares> q = distribution(proposer.read(text, 1).squeeze(0), sampling);
       if (!q) {
         result.draft_failed = true;

@@ -21,7 +21,7 @@ struct SpeculativeResult {
 /// Throws Error{kData} where the vocabularies differ, Error{kUsage} where a model has forward mixing, whose sums cannot be taken back, and
 /// Error{kNumeric} where logits of the target are not finite.
 SpeculativeResult speculate(const Transformer& draft, const Transformer& target, std::span<const int32_t> prompt, const Sampling& sampling, int64_t n_draft,
-                            std::optional<int32_t> eos, const std::function<void(int32_t)>& on_token = {});
+                            const std::vector<int32_t>& eos, const std::function<void(int32_t)>& on_token = {});
 
 /// Cuts a cache to its first `length` positions, at most those it has, as if no later ones had been read. ids: one row, those positions'
 /// at least. The cache must hold no sums of forward mixing.

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "entrain/base/error.h"
-#include "entrain/base/json.h"
+#include "entrain/base/foreign_json.h"
 
 namespace entrain::text {
 namespace {
@@ -109,7 +109,7 @@ void read_jsonl(const fs::path& path, const std::function<void(Document)>& use) 
     const std::string place = path.string() + ":" + std::to_string(number);
     Json value;
     try {
-      value = Json::parse(line);
+      value = parse_foreign<Json>(line);
     } catch (const Json::exception& error) {
       throw Error(ErrorKind::kData, place + " is not JSON: " + error.what(), "a .jsonl file holds one JSON object a line");
     }

@@ -9,7 +9,7 @@
 #include <unordered_map>
 
 #include "entrain/base/error.h"
-#include "entrain/base/json.h"
+#include "entrain/base/foreign_json.h"
 #include "entrain/text/byte_level.h"
 #include "entrain/text/nfc.h"
 #include "entrain/text/parallel.h"
@@ -20,6 +20,7 @@ namespace {
 
 constexpr uint32_t kNoRank = std::numeric_limits<uint32_t>::max();
 constexpr size_t kPartBytes = size_t{1} << 20;
+constexpr size_t kBytesPerId = 4;  // a vocabulary's entry takes more; ids may have gaps
 
 struct Merge {
   uint32_t rank = kNoRank;
@@ -367,7 +368,7 @@ Tokenizer Tokenizer::load(const fs::path& path) { return parse(read_file(path), 
 Tokenizer Tokenizer::parse(std::string json, const std::string& name) try {
   const ModelReader reader(name);
   auto model = std::make_unique<Model>();
-  const Json document = Json::parse(json);
+  const Json document = parse_foreign<Json>(json);
   const Json& bpe = reader.require(document, "model");
   reader.check_model(bpe);
   model->json = std::move(json);
@@ -376,7 +377,7 @@ Tokenizer Tokenizer::parse(std::string json, const std::string& name) try {
 
   const auto add = [&](int64_t id, const std::string& spelling, std::string bytes, bool special) {
     if (id < 0 || id >= (1 << 24)) reader.refuse("has id " + std::to_string(id) + ", outside [0, 2^24)");
-    if (static_cast<size_t>(id) >= model->json.size()) reader.refuse("has id " + std::to_string(id) + ", more than a file of its size can number");
+    if (static_cast<size_t>(id) >= model->json.size() / kBytesPerId) reader.refuse("has id " + std::to_string(id) + ", more than a file of its size can number");
     const auto i = static_cast<size_t>(id);
     if (i >= model->tokens.size()) {
       model->tokens.resize(i + 1);

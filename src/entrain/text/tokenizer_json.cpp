@@ -33,16 +33,16 @@ OrderedJson template_of(int32_t id, const std::string& token) {
 }
 
 /// The id that a post-processor puts before a text; nothing where it puts none.
-std::optional<int32_t> leading_id(const OrderedJson& processor) {
+std::optional<int32_t> leading_id(const Json& processor) {
   if (!processor.is_object()) return {};
   const std::string type = processor.value("type", "");
   if (type == "Sequence") {
-    for (const OrderedJson& one : processor.at("processors")) {
+    for (const Json& one : processor.at("processors")) {
       if (const auto id = leading_id(one)) return id;
     }
   }
   if (type != "TemplateProcessing" || processor.at("single").empty() || !processor.at("single").at(0).contains("SpecialToken")) return {};
-  const OrderedJson& token = processor.at("special_tokens").at(processor.at("single").at(0).at("SpecialToken").at("id").get<std::string>());
+  const Json& token = processor.at("special_tokens").at(processor.at("single").at(0).at("SpecialToken").at("id").get<std::string>());
   return token.at("ids").at(0).get<int32_t>();
 }
 
@@ -79,18 +79,21 @@ Tokenizer Tokenizer::from_spelling(const TokenizerSpelling& spelling, const std:
   }
   for (const auto& [left, right] : spelling.merges) model["merges"].push_back({left, right});
   try {
-    return parse(document.dump(1), name);
+    std::string text = document.dump(1);
+    document = nullptr;  // as large as what parse() makes
+    return parse(std::move(text), name);
   } catch (const OrderedJson::type_error& error) {
     throw Error(ErrorKind::kData, name + " holds a token that is no UTF-8 text: " + error.what(), "use another copy of the model");
   }
 }
 
 TokenizerSpelling Tokenizer::spelling() const try {
-  const OrderedJson document = OrderedJson::parse(to_json());
-  const OrderedJson& model = document.at("model");
+  const Json document = Json::parse(to_json());  // sorted: keys that keep their order take a search of the whole vocabulary each
+  const Json& model = document.at("model");
   TokenizerSpelling out{.tokens = std::vector<std::string>(static_cast<size_t>(vocab_size())), .merges = {}, .pattern = pattern(), .added = {}};
   for (const auto& [token, id] : model.at("vocab").items()) out.tokens.at(id.get<size_t>()) = token;
-  for (const OrderedJson& merge : model.at("merges")) {
+  out.merges.reserve(model.at("merges").size());
+  for (const Json& merge : model.at("merges")) {
     if (merge.is_array()) {
       out.merges.emplace_back(merge.at(0).get<std::string>(), merge.at(1).get<std::string>());
       continue;
@@ -100,19 +103,19 @@ TokenizerSpelling Tokenizer::spelling() const try {
     out.merges.emplace_back(both.substr(0, space), both.substr(space + 1));
   }
   if (document.contains("added_tokens")) {
-    for (const OrderedJson& token : document["added_tokens"]) {
+    for (const Json& token : document["added_tokens"]) {
       const auto id = token.at("id").get<int32_t>();
       out.tokens.at(static_cast<size_t>(id)) = token.at("content").get<std::string>();
       out.added.push_back({id, token.value("special", false)});
     }
   }
-  const auto present = [](const OrderedJson& object, const char* key) { return object.contains(key) && !object.at(key).is_null(); };
+  const auto present = [](const Json& object, const char* key) { return object.contains(key) && !object.at(key).is_null(); };
   out.normalizes = present(document, "normalizer");
   out.ignore_merges = present(model, "ignore_merges") && model["ignore_merges"].get<bool>();
   if (present(document, "post_processor")) out.bos_id = leading_id(document["post_processor"]);
   if (out.bos_id && (*out.bos_id < 0 || *out.bos_id >= vocab_size())) throw Error(ErrorKind::kData, "the post-processor of tokenizer.json adds an id that no token has");
   return out;
-} catch (const OrderedJson::exception& error) {
+} catch (const Json::exception& error) {
   throw Error(ErrorKind::kData, std::string("tokenizer.json cannot be taken apart: ") + error.what(), "download or train the tokenizer again");
 }
 

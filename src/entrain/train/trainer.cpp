@@ -213,6 +213,7 @@ Trainer::Trainer(const Recipe& recipe, const fs::path& run, Start start, Observe
   p.batches.next({recipe.train.rows, recipe.model.context, p.schedule.widest().bag, p.schedule.widest().target_bag});  // the text must hold one batch
   p.batches.seek(0);
   if (!p.loss_after.empty()) text::ValidationWindows(p.validation_tokens, completed.model.context, p.token_bytes, 0, p.loss_after);  // there must be something to predict
+  interchange::settings_files(p.settings, p.tokenizer, completed.model.context);  // what no checkpoint could hold is refused now
   make_folder(run);
   write_file(run / "config.toml", toml);
   Observer::Start report{run, p.plan.n_parameters, p.plan.total_steps, static_cast<int64_t>(p.train_tokens.n_tokens()),
@@ -281,7 +282,7 @@ void Trainer::Parts::validate() {
   if (recipe.evaluation.prompt.empty()) return;
   const std::vector<int32_t> prompt = tokenizer.encode(recipe.evaluation.prompt);
   const model::Sampling sampling{.n_tokens = recipe.evaluation.sample_tokens, .temperature = 0.8, .top_p = 0.95, .seed = static_cast<uint64_t>(recipe.train.seed)};
-  const std::vector<int32_t> continuation = model::generate(model, prompt, sampling, settings.eos_id());
+  const std::vector<int32_t> continuation = model::generate(model, prompt, sampling, settings.eos_ids());
   const fs::path samples = run / "samples.txt";
   const std::string title = "--- step " + std::to_string(state.step) + "\n";
   std::string text = fs::exists(samples) ? read_file(samples) : "";
