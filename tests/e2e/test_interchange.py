@@ -257,10 +257,10 @@ def test_every_token_that_ends_a_text_is_kept(checkpoint_of, chat, tmp_path):
     assert json.loads((tmp_path / "back/generation_config.json").read_text())["eos_token_id"] == [0, 7, 5]
 
     def continued(folder):
-        return json.loads(entrain("generate", folder, "--prompt", "The ", "--tokens", 20, "--temperature", 0, "--json").stdout)["ids"]
+        return json.loads(entrain("generate", folder, "--prompt", "The ", "--tokens", 20, "--seed", 1, "--json").stdout)["ids"]
 
     ids = continued(checkpoint_of("llama"))
-    last = max(range(len(ids)), key=ids.index)  # the first place of the token that comes up latest
+    last = max(ids.index(token) for token in ids)  # where the token that comes up latest does so first
     assert last > 0
     (chat / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, ids[last]]}))
     assert continued(chat) == ids[:last]
