@@ -19,7 +19,7 @@ def labs(tmp_path_factory):
     """Each lab's report, made anew from its committed results; the report is written into a copy."""
     folder = tmp_path_factory.mktemp("labs")
     found = {}
-    for name in ("one-epoch", "epochs", "readings", "memory"):
+    for name in ("one-epoch", "epochs", "unique", "readings", "memory"):
         shutil.copytree(RESULTS / name, folder / name)
         found[name] = json.loads(entrain("lab", "report", folder / name, "--json").stdout)
     return found
@@ -138,6 +138,32 @@ def test_the_same_text_six_times(labs):
     close([-float(said[1]), -float(said[3]), -float(said[2])], [c["difference"], c["low"], c["high"]], 4)
     close(float(said[4]), c["adjusted_p"], 2)
     assert not c["declared_primary"]
+
+
+def test_distinct_text(labs):
+    title = "The default loss, every arm at its own best number of epochs"
+    lab, rows = labs["unique"], table(title)
+    assert len(rows) == len(lab["arms"]) == 3
+    for arm, (loss, difference, text_needed, cost, rank) in rows.items():
+        expect_loss(lab, arm, loss)
+        expect_cost(lab, arm, cost)
+        expect_rank("unique", arm, rank)
+        assert arm_of(lab, arm)["tuned"] == "budget.flops = 2.4e+12, model.dropout = 0.1, optimizer.muon_weight_decay = 0.1"  # "all three chose"
+        if arm == "plain":
+            continue
+        expect_difference(lab, arm, difference)
+        assert re.search(r": (\w+)", difference)[1] == comparison(lab, arm)["verdict"]
+        close(numbers(text_needed), ratios(lab, "unique tokens", arm)[100_000.0], 2)
+    text = " ".join(section(title).split())
+    fit = next(entry for entry in lab["efficiency"] if entry["axis"] == "unique tokens")["fit"]
+    assert fit["identified"]
+    said = re.search(rf"multiplies data by ({NUMBER}) \(({NUMBER}) to ({NUMBER});", text).groups()
+    close([float(number) for number in said], [fit["multipliers"]["entangled"][key] for key in ("estimate", "low", "high")], 3)
+    assert f"worth {said[0]} times the data" in " ".join(PAGE.read_text().split())
+    trials = [json.loads(path.read_text()) for path in (RESULTS / "unique/results/tune").rglob("*.json")]
+    ends = {(trial["arm"], trial["values"]["model.dropout"]): trial["metrics"]["loss"] for trial in trials if trial["values"]["budget.flops"] == 2.4e12 and trial["values"]["optimizer.muon_weight_decay"] == 0.1}
+    higher = [ends[arm, 0.0] - ends[arm, 0.1] for arm in rows]
+    close(numbers(re.search(r"end (\S+ to \S+) nats higher", text)[1]), [min(higher), max(higher)], 2)
 
 
 def test_every_other_reading(labs):
