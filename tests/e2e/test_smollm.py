@@ -133,7 +133,7 @@ def test_adapters_learn_a_domain(domain, imported, tmp_path):
     before, after = (json.loads(entrain("eval", model, "--text", text, "--context", 64, "--json").stdout)["nats_per_token"] for model in (GGUF, tmp_path / "run"))
     losses = [record["loss"] for record in steps(tmp_path / "run")]
     print(f"held-out nats per token {before:.4f} before, {after:.4f} after; training loss {losses[0]:.4f} to {losses[-1]:.4f}")
-    assert after < before
+    assert after < before - 0.2
     frozen = checkpoints(tmp_path / "run")[-1]
     assert (frozen / "model.safetensors").read_bytes() == (imported / "model.safetensors").read_bytes()
 
