@@ -10,7 +10,7 @@
 // Q4_0 makes 128 bytes out of 18.
 constexpr entrain::fuzz::Bound kHeaderBound{.per_byte = 24, .fixed = 4096};
 // An added token takes 11 bytes: length, two characters, type. It becomes an object of seven keys in tokenizer.json, 180 characters, and a tree of 800 bytes.
-constexpr entrain::fuzz::Bound kTokenizerBound{.per_byte = 128, .fixed = 16384};
+constexpr entrain::fuzz::Bound kTokenizerBound{.per_byte = 160, .fixed = 16384};
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace entrain;
