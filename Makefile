@@ -63,4 +63,4 @@ bench: build ## the speed claims, each measured against its peer side by side
 	@for file in bench/*.py; do echo "== $$file"; $(PYTHON) $$file || exit 1; done
 
 clean: ## remove what was built
-	rm -rf build build-sanitize build-fuzz build-fuzz.cmake.log build.cmake.log build-sanitize.cmake.log
+	rm -rf build build-sanitize build-fuzz build-python build-fuzz.cmake.log build.cmake.log build-sanitize.cmake.log

@@ -257,6 +257,20 @@ def test_resume_with_another_recipe(trained):
     assert content(run) == before
 
 
+def test_resume_on_other_text(data, tmp_path):
+    """Text prepared anew under a run is told before anything is read from it; with its own text the run goes on."""
+    copy, run = shutil.copytree(data, tmp_path / "data"), tmp_path / "run"
+    recipe = write_recipe(tmp_path / "recipe.toml", copy, {"budget.steps": 3})
+    entrain("train", recipe, "--run", run)
+    before, own = content(run), (copy / "train.tokens").read_bytes()
+    (copy / "train.tokens").write_bytes((copy / "val.tokens").read_bytes())
+    fail(USAGE, [str(copy), "other text", str(run)], "train", recipe, "--run", run, "--resume", hint="prepare the text")
+    assert content(run) == before
+    (copy / "train.tokens").write_bytes(own)
+    entrain("train", recipe, "--run", run, "--resume")
+    assert content(run) == before
+
+
 def test_unknown_run_folder(held_out_text, tmp_path):
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "nowhere", tmp_path / "empty"):

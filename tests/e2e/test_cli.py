@@ -70,7 +70,7 @@ def test_data_prepare_is_the_same_every_time(data, texts, tokenizer, tmp_path):
 
 def test_train_leaves_the_documented_run(trained):
     _, run = trained
-    assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "config.toml", "metrics.jsonl", "samples.txt"]
+    assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "config.toml", "metrics.jsonl", "samples.txt", "text.json"]
     kept = [path.name for path in checkpoints(run)]
     assert kept[-2:] == ["step-00000008", "step-00000012"] and len(kept) <= 3  # the newest two, and the best
     for checkpoint in checkpoints(run):

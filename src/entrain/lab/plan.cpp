@@ -18,7 +18,7 @@ constexpr double kBudgetTolerance = 0.02;
 [[noreturn]] void fail(const std::vector<std::string>& problems) {
   std::string message = "the plan cannot run:";
   for (const std::string& problem : problems) message += problems.size() == 1 ? " " + problem : "\n  - " + problem;
-  throw Error(ErrorKind::kUsage, message, "docs/lab.md shows a plan and explains every key");
+  throw Error(ErrorKind::kUsage, message, "docs/lab.md shows a plan, docs/config.md lists every key");
 }
 
 /// Lists of values by key; a lone value is a list of one.

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "entrain/base/error.h"
+#include "entrain/base/json.h"
 #include "entrain/interchange/pretrained.h"
 #include "entrain/model/generate.h"
 #include "entrain/text/batch_source.h"
@@ -63,6 +64,16 @@ void check_run_folder(const fs::path& run, Start start, const std::string& toml)
     throw Error(ErrorKind::kUsage, "the recipe differs from that of the run in " + run.string(),
                 "resume with the recipe in " + (run / "config.toml").string() + ", or name another folder");
   }
+}
+
+/// Notes which text the run reads. Throws Error{kUsage} where it began with other text.
+void check_text(const fs::path& run, Start start, const std::string& data, const text::TokenFile& training, const text::TokenFile& validation) {
+  const fs::path note = run / "text.json";
+  const std::string here = Json{{"train.tokens", to_hex(training.content_checksum())}, {"val.tokens", to_hex(validation.content_checksum())}}.dump(1) + "\n";
+  if (start == Start::kResume && fs::exists(note) && read_file(note) != here) {
+    throw Error(ErrorKind::kUsage, data + " holds other text than the run in " + run.string() + " began with", "prepare the text of that run again, or name another folder for a new run");
+  }
+  write_file(note, here);
 }
 
 /// What the model that training starts from says of its tokenizer; of a new model, that texts end where the tokenizer says.
@@ -215,6 +226,7 @@ Trainer::Trainer(const Recipe& recipe, const fs::path& run, Start start, Observe
   if (!p.loss_after.empty()) text::ValidationWindows(p.validation_tokens, completed.model.context, p.token_bytes, 0, p.loss_after);  // there must be something to predict
   interchange::settings_files(p.settings, p.tokenizer, completed.model.context);  // what no checkpoint could hold is refused now
   make_folder(run);
+  check_text(run, start, completed.data.path, p.train_tokens, p.validation_tokens);
   write_file(run / "config.toml", toml);
   Observer::Start report{run, p.plan.n_parameters, p.plan.total_steps, static_cast<int64_t>(p.train_tokens.n_tokens()),
                          static_cast<int64_t>(p.validation_tokens.n_tokens()), 0, p.plan.flops_per_step, {}};
