@@ -3,6 +3,7 @@
 import functools
 import os
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from program import DUMP, ENTRAIN, ROOT, entrain  # noqa: E402
 # The Python package of this tree, on the program under test; test_python_package.py looks at the installed one.
 sys.path.insert(0, str(ROOT / "python"))
 os.environ["ENTRAIN_BUILD"] = str(Path(ENTRAIN).parent)
+
+# A job in a shell's background ignores SIGINT, one under nohup SIGHUP, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pseudo_english(seed, n_bytes):

@@ -9,8 +9,6 @@ import time
 import pytest
 from program import ENTRAIN, checkpoints, entrain, leftovers, metrics, write_recipe
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored, and the program goes by that
-
 # A hard switch of the objective half-way, several epochs of a small text, dropout and Muon: all state a run can have.
 METHODS = {
     "model.family": "qwen3", "model.dropout": 0.1, "optimizer.name": "muon", "optimizer.lr": 3e-3, "evaluation.every": 37,
