@@ -32,7 +32,7 @@ test: configure ## build everything and pass every test
 	@$(PYTHON) tools/check_structure.py
 	@$(PYTHON) -m mypy
 	@ctest --test-dir $(BUILD) -j2 --output-on-failure --no-tests=error
-	@ENTRAIN=$(CURDIR)/$(ENTRAIN) $(PYTHON) -m pytest tests/e2e -q -rs
+	@ENTRAIN=$(CURDIR)/$(ENTRAIN) $(PYTHON) -m pytest tests/e2e -q -rfEs
 
 quick: configure ## build and pass the unit tests
 	@cmake --build $(BUILD)

@@ -49,7 +49,7 @@ Config read_checked_config(const fs::path& folder) {
   const fs::path memory = folder / kMemoryFile;
   Stored stored{.weights = stored_shapes(files), .memory = {}, .n_bytes = 0, .weights_name = (files.size() == 1 ? files.front() : folder).string(), .memory_name = memory.string()};
   for (const fs::path& file : files) stored.n_bytes += static_cast<double>(fs::file_size(file));
-  if (config.memory.is_on() || config.mixing.is_on()) stored.memory = stored_shapes({memory});
+  if (config.memory.is_on() || (config.mixing.is_on() && fs::exists(memory))) stored.memory = stored_shapes({memory});
   check_config(config, stored, name);
   return config;
 }
