@@ -3,6 +3,7 @@
 import functools
 import os
 import random
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -92,6 +93,16 @@ def checkpoint_of(texts, tmp_path_factory):
         return exchanged.train(name, texts, tmp_path_factory.mktemp("exchanged"))
 
     return checkpoint
+
+
+@pytest.fixture
+def model_folder(checkpoint_of, tmp_path):
+    """A sound Hugging Face folder of a test's own, whose files may be changed."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        shutil.copy(checkpoint_of("llama") / name, folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

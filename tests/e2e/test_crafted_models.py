@@ -1,7 +1,6 @@
 """Files made to describe far more than they hold: refused, and in no more memory than a sound model of their size takes."""
 
 import json
-import shutil
 import struct
 import subprocess
 import sys
@@ -51,16 +50,6 @@ def check_refused(command, checkpoint_of, tmp_path):
     return check
 
 
-@pytest.fixture
-def folder(checkpoint_of, tmp_path):
-    """A sound model whose config.json may be changed."""
-    target = tmp_path / "model"
-    target.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        shutil.copy(checkpoint_of("llama") / name, target)
-    return target
-
-
 def change(folder, **values):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **values}))
@@ -69,42 +58,42 @@ def change(folder, **values):
 LARGE = {"vocab_size": 1 << 23}  # 2 GiB of embedding at the width of 64
 
 
-def test_no_weights_at_all(folder, check_refused):
-    change(folder, **LARGE)
-    (folder / "model.safetensors").unlink()
-    check_refused(folder, "model.safetensors", code=5)
+def test_no_weights_at_all(model_folder, check_refused):
+    change(model_folder, **LARGE)
+    (model_folder / "model.safetensors").unlink()
+    check_refused(model_folder, "model.safetensors", code=5)
 
 
-def test_an_empty_file(folder, check_refused):
-    change(folder, **LARGE)
-    (folder / "model.safetensors").write_bytes(b"")
-    check_refused(folder, "model.safetensors", "no header")
+def test_an_empty_file(model_folder, check_refused):
+    change(model_folder, **LARGE)
+    (model_folder / "model.safetensors").write_bytes(b"")
+    check_refused(model_folder, "model.safetensors", "no header")
 
 
-def test_weights_of_another_model(folder, check_refused):
-    change(folder, **LARGE)
-    check_refused(folder, "weights can hold")
+def test_weights_of_another_model(model_folder, check_refused):
+    change(model_folder, **LARGE)
+    check_refused(model_folder, "weights can hold")
 
 
-def test_more_blocks_than_tensors(folder, check_refused):
+def test_more_blocks_than_tensors(model_folder, check_refused):
     """Blocks so narrow that padding in the file pays for their numbers, but not for what each costs besides."""
     n_bytes = 8 << 20
     header = json.dumps({"padding": {"dtype": "F16", "shape": [n_bytes // 2], "data_offsets": [0, n_bytes]}}).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(n_bytes))
-    change(folder, hidden_size=2, num_attention_heads=1, num_key_value_heads=1, head_dim=2, intermediate_size=1, num_hidden_layers=n_bytes // 44 - 100)
-    check_refused(folder, "missing model.embed_tokens.weight")
+    (model_folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(n_bytes))
+    change(model_folder, hidden_size=2, num_attention_heads=1, num_key_value_heads=1, head_dim=2, intermediate_size=1, num_hidden_layers=n_bytes // 44 - 100)
+    check_refused(model_folder, "missing model.embed_tokens.weight")
 
 
-def test_a_memory_that_is_not_there(folder, check_refused):
+def test_a_memory_that_is_not_there(model_folder, check_refused):
     memory = {"rows": 1 << 23, "orders": [2.0, 3.0], "heads": 1, "blocks": [0.0], "into": "residual", "width": 64, "sign": True, "gate": False, "lr": 0.05}
-    change(folder, model_type="entrain", base_model_type="llama", memory=memory)
-    (folder / "memory.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
-    check_refused(folder, "memory.safetensors", "missing memory.2-gram.0.rows")
+    change(model_folder, model_type="entrain", base_model_type="llama", memory=memory)
+    (model_folder / "memory.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
+    check_refused(model_folder, "memory.safetensors", "missing memory.2-gram.0.rows")
 
 
-def test_features_that_stand_in_no_file(folder, check_refused):
-    change(folder, model_type="entrain", base_model_type="llama", mixing={"blocks": [0.0], "width": 64, "features": 1 << 20, "temperature": 1.0})
-    check_refused(folder, "features of forward mixing")
+def test_features_that_stand_in_no_file(model_folder, check_refused):
+    change(model_folder, model_type="entrain", base_model_type="llama", mixing={"blocks": [0.0], "width": 64, "features": 1 << 20, "temperature": 1.0})
+    check_refused(model_folder, "features of forward mixing")
 
 
 def test_gguf_tensors_over_each_other(checkpoint_of, tmp_path, check_refused):

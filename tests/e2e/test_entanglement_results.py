@@ -107,7 +107,7 @@ def test_one_epoch(labs):
         expect_blimp(lab, arm, blimp)
         assert difference.endswith(": " + comparison(lab, arm)["verdict"])
     text = section("The default loss, every token seen once")
-    # "1.01 times its own (1.00 to 1.02, slightly extrapolated); for the placebo's 1.01 (1.00 to 1.03). Data: 1.04 times (1.03 to 1.06) for both"
+    # "1.01 times its own (1.00 to 1.02); for the placebo's 1.01 (1.00 to 1.03). Data: 1.04 times (1.03 to 1.06) for both"
     said = numbers(re.search(r"Compute plain would need(.*?)for both", text, re.S)[1])
     for arm, axis, figures in (("entangled", "FLOPs", said[:3]), ("placebo", "FLOPs", said[3:6]), ("entangled", "raw tokens", said[6:]), ("placebo", "raw tokens", said[6:])):
         (exact,) = ratios(lab, axis, arm).values()

@@ -205,27 +205,17 @@ def test_chat_templates_and_special_tokens_travel(checkpoint, tmp_path):
     assert fields["tokenizer.chat_template"] == TEMPLATE and fields["tokenizer.chat_template.tool_use"] == "T"
 
 
-@pytest.fixture
-def chat(checkpoint_of, tmp_path):
-    """A sound Hugging Face folder; the files beside its weights may be changed."""
-    folder = tmp_path / "chat"
-    folder.mkdir()
-    for file in ("config.json", "model.safetensors", "tokenizer.json"):
-        shutil.copy(checkpoint_of("llama") / file, folder)
-    return folder
-
-
 @pytest.mark.parametrize("kept", ["text", "list", "files"])
-def test_chat_templates_wherever_a_folder_keeps_them(chat, kept, tmp_path):
+def test_chat_templates_wherever_a_folder_keeps_them(model_folder, kept, tmp_path):
     templates = {"default": TEMPLATE} if kept == "text" else {"default": TEMPLATE, "rag": "R{{ '\\n' }}\n", "tool_use": "Tür"}
     if kept == "files":
-        (chat / "additional_chat_templates").mkdir()
+        (model_folder / "additional_chat_templates").mkdir()
         for name, text in templates.items():
-            (chat / ("chat_template.jinja" if name == "default" else f"additional_chat_templates/{name}.jinja")).write_text(text)
+            (model_folder / ("chat_template.jinja" if name == "default" else f"additional_chat_templates/{name}.jinja")).write_text(text)
     else:
         value = TEMPLATE if kept == "text" else [{"name": name, "template": text} for name, text in templates.items()]
-        (chat / "tokenizer_config.json").write_text(json.dumps({"chat_template": value}))
-    entrain("import", chat, "--out", tmp_path / "imported")
+        (model_folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": value}))
+    entrain("import", model_folder, "--out", tmp_path / "imported")
     entrain("export", tmp_path / "imported", "--format", "hf", "--out", tmp_path / "hf")
     entrain("export", tmp_path / "imported", "--format", "gguf", "--out", tmp_path / "chat.gguf")
     entrain("import", tmp_path / "chat.gguf", "--out", tmp_path / "back")
@@ -237,13 +227,13 @@ def test_chat_templates_wherever_a_folder_keeps_them(chat, kept, tmp_path):
         assert tokenizer.chat_template == (templates if len(templates) > 1 else TEMPLATE), folder
 
 
-def test_every_token_that_ends_a_text_is_kept(checkpoint_of, chat, tmp_path):
+def test_every_token_that_ends_a_text_is_kept(checkpoint_of, model_folder, tmp_path):
     """Through import, training and both exports, with the sampling defaults; generate stops at each."""
     sampling = {"do_sample": True, "temperature": 0.6, "top_p": 0.9}
-    (chat / "generation_config.json").write_text(json.dumps({**sampling, "eos_token_id": [7, 5, 300]}))
-    config = json.loads((chat / "config.json").read_text())
+    (model_folder / "generation_config.json").write_text(json.dumps({**sampling, "eos_token_id": [7, 5, 300]}))
+    config = json.loads((model_folder / "config.json").read_text())
     assert config["eos_token_id"] == 0 and not (checkpoint_of("llama") / "generation_config.json").exists()
-    entrain("import", chat, "--out", tmp_path / "imported")
+    entrain("import", model_folder, "--out", tmp_path / "imported")
     entrain("train", checkpoint_of("llama").parents[2] / "recipe.toml", "--from", tmp_path / "imported", "--set", "budget.steps=1", "--run", tmp_path / "run")
     entrain("export", tmp_path / "run", "--format", "hf", "--out", tmp_path / "hf")
     for folder in (tmp_path / "imported", tmp_path / "hf"):
@@ -262,8 +252,8 @@ def test_every_token_that_ends_a_text_is_kept(checkpoint_of, chat, tmp_path):
     ids = continued(checkpoint_of("llama"))
     last = max(ids.index(token) for token in ids)  # where the token that comes up latest does so first
     assert last > 0
-    (chat / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, ids[last]]}))
-    assert continued(chat) == ids[:last]
+    (model_folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, ids[last]]}))
+    assert continued(model_folder) == ids[:last]
 
 
 def test_one_clear_error(checkpoint, tmp_path):
