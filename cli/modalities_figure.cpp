@@ -1,6 +1,8 @@
 #include "cli/modalities_figure.h"
 
 #include <algorithm>
+#include <iterator>
+#include <map>
 
 #include "entrain/base/format.h"
 #include "entrain/lab/gnuplot.h"
@@ -14,7 +16,7 @@ constexpr int kPanelWidth = 300, kHeight = 280, kKeyHeight = 34;
 
 struct Panel {
   std::string title;
-  std::vector<const ArmRow*> hierarchical, flat;
+  std::map<std::string, std::vector<const ArmRow*>> arms;
 };
 
 std::vector<Panel> panels_of(const modalities::Summary& summary) {
@@ -25,9 +27,9 @@ std::vector<Panel> panels_of(const modalities::Summary& summary) {
     const size_t index = static_cast<size_t>(std::find(keys.begin(), keys.end(), key) - keys.begin());
     if (index == keys.size()) {
       keys.push_back(key);
-      panels.push_back({row.a + " and " + row.b + ": recall at 10, %", {}, {}});
+      panels.push_back({row.a + " and " + row.b + ": recall at 10, %", {}});
     }
-    (row.arm == "flat" ? panels[index].flat : panels[index].hierarchical).push_back(&row);
+    panels[index].arms[row.arm].push_back(&row);
   }
   return panels;
 }
@@ -42,14 +44,15 @@ std::string data_block(const std::string& name, const std::vector<const ArmRow*>
 std::string panel_script(lab::Drawing& drawing, const Panel& panel, size_t index, double left, double right, double chance) {
   std::string script;
   std::vector<std::string> curves;
-  const auto curve = [&](const std::vector<const ArmRow*>& rows, const char* arm, size_t colour) {
-    if (rows.empty()) return;
-    const std::string name = format("%s%zu", arm, index);
-    script += data_block(name, rows);
-    curves.push_back(format("$%s using 1:2 with linespoints pt %d ps 0.7 lw 2 lc rgb \"%s\" title %s", name.c_str(), colour == 0 ? 7 : 5, lab::arm_colour(colour).c_str(), drawing.slot(arm).c_str()));
-  };
-  curve(panel.hierarchical, "hierarchical", 0);
-  curve(panel.flat, "flat", 1);
+  for (size_t colour = 0; colour < modalities::arm_names().size(); ++colour) {
+    const std::string& arm = modalities::arm_names()[colour];
+    const auto rows = panel.arms.find(arm);
+    if (rows == panel.arms.end()) continue;
+    const std::string name = format("%s%zu", arm.c_str(), index);
+    script += data_block(name, rows->second);
+    constexpr int kMarks[] = {7, 9, 5};
+    curves.push_back(format("$%s using 1:2 with linespoints pt %d ps 0.7 lw 2 lc rgb \"%s\" title %s", name.c_str(), kMarks[colour % std::size(kMarks)], lab::arm_colour(colour).c_str(), drawing.slot(arm).c_str()));
+  }
   curves.push_back(format("%.9g with lines dt 2 lw 1 lc rgb \"%s\" title %s", 100 * chance, lab::kMuted, drawing.slot("chance").c_str()));
   script += format("set lmargin at screen %.4f\nset rmargin at screen %.4f\nset label 1 %s at graph 0,1.06 left tc rgb \"%s\"\n", left, right, drawing.slot(panel.title).c_str(), lab::kInk);
   script += index == 0 ? "set key at screen 0.5,0.985 center top horizontal maxrows 1 samplen 2\n" : "unset key\n";

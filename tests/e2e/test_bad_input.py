@@ -35,7 +35,8 @@ def fail(code, words, *arguments, hint=None, stdin=b"", **options):
     ("optimizer.lr=nan", ["optimizer.lr", "must lie in"]),
     ("model.tied_head=1", ["model.tied_head", "true or false"]),
     ("model.family=\"lama\"", ["lama", "did you mean llama?"]),
-    ("model.heads=3", ["rotary", "head_width"]),
+    ("model.heads=16", ["rotary", "head_width"]),  # head width 1
+    ("model.heads=3", ["model.width (16)", "no multiple of model.heads (3)", "head_width"]),
     ("model.kv_heads=3", ["kv_heads", "no multiple"]),
     ("train.micro_batches=3", ["train.rows", "train.micro_batches"]),
     ("budget.tokens=1000", ["[budget]", "exactly one"]),
@@ -47,8 +48,6 @@ def fail(code, words, *arguments, hint=None, stdin=b"", **options):
 ])
 def test_recipe_settings(setting, words, data, tmp_path):
     recipe = write_recipe(tmp_path / "recipe.toml", data)
-    if setting == "model.heads=3":
-        setting = "model.heads=16"  # head width 1
     fail(USAGE, words, "train", recipe, "--set", setting, "--run", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -253,7 +252,7 @@ def test_resume_without_a_run(trained, tmp_path):
 def test_resume_with_another_recipe(trained):
     recipe, run = trained
     before = content(run)
-    fail(USAGE, [str(run), "recipe differs"], "train", recipe, "--set", "optimizer.lr=0.5", "--run", run, "--resume", hint="config.toml")
+    fail(USAGE, [str(run), "recipe differs", "optimizer.lr (0.01 there, 0.5 here)"], "train", recipe, "--set", "optimizer.lr=0.5", "--run", run, "--resume", hint="config.toml")
     assert content(run) == before
 
 
@@ -480,6 +479,13 @@ def test_closed_standard_output(trained, tokenizer):
         code, text = end_of_closed_pipe(arguments, stdin)
         assert code in (-signal.SIGPIPE, 0, IO), (arguments, code, text)
         assert "bug" not in text
+
+
+def test_full_disk_under_standard_output():
+    for arguments in (["config", "--docs"], ["info", "--json"], ["--help"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([ENTRAIN, *arguments], stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == IO and done.stderr.decode().startswith("error: cannot write the standard output"), (arguments, done)
 
 
 def test_training_outlives_its_terminal(data, tmp_path):

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import os
 import re
 import shutil
+import subprocess
 import tomllib
 
 import pytest
-from program import ROOT, TINY, checkpoints, entrain, metrics, write_recipe
+from program import ENTRAIN, ROOT, TINY, check_error, checkpoints, entrain, metrics, write_recipe
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +254,20 @@ def test_info():
     assert {"version", "torch", "cpu", "kernels", "threads"} <= set(info)
     done = entrain("info")
     assert info["version"] in done.stderr.decode(errors="replace") + done.stdout.decode()
+
+
+def test_threads_that_wait_do_not_spin(tmp_path):
+    """The OpenMP runtime prints what it read when it was loaded."""
+    plain = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))} | {"OMP_DISPLAY_ENV": "verbose"}
+
+    def shown(**more):
+        return subprocess.run([ENTRAIN, "--version"], env=plain | more, capture_output=True, text=True, check=True).stderr
+
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in shown()
+    assert "OMP_WAIT_POLICY = 'ACTIVE'" in shown(OMP_WAIT_POLICY="active"), "the user's own setting holds"
+    assert "GOMP_SPINCOUNT = '77'" in shown(GOMP_SPINCOUNT="77")
+    alone = shutil.copy(ENTRAIN, tmp_path / "entrain")
+    check_error(subprocess.run([alone, "--version"], capture_output=True), [str(tmp_path / "entrain-program"), "No such file"], hint="build or install")
 
 
 def test_config_show(trained, compared, data):

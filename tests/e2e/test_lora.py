@@ -162,6 +162,11 @@ def test_one_clear_error(checkpoint_of, data, tmp_path):
     refused(["lora.rank (65)", "64 x 64"], "--from", base, "--set", "lora.rank=65", hint="docs/fine-tuning.md")
     check_error(entrain("export", base, "--format", "peft", "--out", tmp_path / "x", code=2), "has no adapters", hint="[lora]")
     check_error(entrain("export", base, "--base", "x", "--out", tmp_path / "x", code=2), "--base")
+    entrain("export", base, "--format", "gguf", "--out", tmp_path / "model.gguf")
+    entrain("train", recipe, "--from", tmp_path / "model.gguf", "--set", "lora.rank=2", "--set", "budget.steps=1", "--run", tmp_path / "of-gguf")
+    check_error(entrain("export", tmp_path / "of-gguf", "--format", "peft", "--out", tmp_path / "x", code=2), "model.gguf", hint="--base")
+    entrain("export", tmp_path / "of-gguf", "--format", "peft", "--base", "somewhere/model", "--out", tmp_path / "adapter")
+    assert json.loads((tmp_path / "adapter/adapter_config.json").read_text())["base_model_name_or_path"] == "somewhere/model"
     adapt(base, tmp_path / "run", {"lora.rank": 2, "budget.steps": 1})
     file = run_model(tmp_path / "run") / "adapter_model.safetensors"
     whole = file.read_bytes()

@@ -38,17 +38,21 @@ def finished(texts, tokenizer, tmp_path_factory):
 
 def test_report(finished):
     _, out, summary = finished
-    assert len(results(out)) == 8 and leftovers(out) == []
-    assert summary["chance"] == [0.05, 0.25, 0.5] and len(summary["arms"]) == 4 and len(summary["differences"]) == 2
-    assert [row["n_paired"] for row in summary["arms"]] == [6, 6, 60, 60]
+    assert len(results(out)) == 12 and leftovers(out) == []
+    assert summary["chance"] == [0.05, 0.25, 0.5] and len(summary["arms"]) == 6 and len(summary["differences"]) == 6
+    assert [row["n_paired"] for row in summary["arms"]] == [6, 6, 6, 60, 60, 60]
     single = results(out)
     for row in summary["arms"]:
         scores = [single[f"bytes+bpe-{row['arm']}-{row['share']:g}-seed{seed}.json"]["scores"][0] for seed in (1, 2)]
         for k in range(3):
             mean = sum(score[way]["recall"][k] for score in scores for way in ("a_to_b", "b_to_a")) / 4
             assert row["recall"][k] == pytest.approx(mean, abs=1e-12)
+        assert row["steps"] == sum(single[f"bytes+bpe-{row['arm']}-{row['share']:g}-seed{seed}.json"]["steps"] for seed in (1, 2)) / 2
+    spent = {row["share"]: row["flops"] for row in summary["arms"] if row["arm"] == "hierarchical"}
+    for row in summary["arms"]:
+        assert 0 <= row["flops"] - spent[row["share"]] < 2 * row["flops"] / row["steps"], "equal FLOPs but for a part of the last step"
     report = (out / "report.md").read_text()
-    assert "Hierarchical minus flat" in report and "recall.svg" in report and "[modalities]" in report and "chance is 5.0, 25.0 and 50.0" in report
+    assert "hierarchical - flat" in report and "recall.svg" in report and "[modalities]" in report and "chance is 5.0, 25.0 and 50.0" in report
     picture = (out / "recall.svg").read_text()
     xml.dom.minidom.parseString(picture)
     assert "bytes and bpe" in picture and "hierarchical" in picture and "<script" not in picture
@@ -77,7 +81,7 @@ def test_more_seeds_keep_the_results(finished, tmp_path):
     before = results(out)
     entrain("modalities", recipe, "--out", out, "--set", "modalities.seeds=[1, 3]", "--set", "modalities.shares=[1.0]")
     after = results(out)
-    assert len(before) == 2 and len(after) == 4 and {name: after[name] for name in before} == before
+    assert len(before) == 3 and len(after) == 6 and {name: after[name] for name in before} == before
 
 
 def test_frames_are_kept(texts, tokenizer, tmp_path):

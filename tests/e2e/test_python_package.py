@@ -28,7 +28,8 @@ def python(code, cwd, *arguments):
 
 def test_it_carries_all_it_needs(tmp_path):
     folder = installed()
-    assert os.access(folder / "bin" / "entrain", os.X_OK) and (folder / "lib" / "libentrain_ops.so").is_file()
+    assert all(os.access(folder / "bin" / name, os.X_OK) for name in ("entrain", "entrain-program"))
+    assert (folder / "lib" / "libentrain_ops.so").is_file()
     out = python("import entrain; from entrain import _library; print(entrain.__file__, _library.program(), _library.find('libentrain_ops.so', 'lib'), entrain.__version__, _library.built_for())", tmp_path)
     paths = out.split()
     assert all(Path(path).is_relative_to(folder) for path in paths[:3])
@@ -44,6 +45,7 @@ def test_it_configures_from_source(tmp_path):
     targets = subprocess.run(["ninja", "-C", tmp_path, "-t", "targets", "all"], capture_output=True, text=True, check=True).stdout
     assert "entrain: " in targets and "libentrain_ops.so: " in targets and "_tests: " not in targets
     install = (tmp_path / "cmake_install.cmake").read_text()
+    assert "/entrain-program" in install
     for part in ('/entrain/bin" TYPE EXECUTABLE', '/entrain/lib" TYPE SHARED_LIBRARY', "\\$ORIGIN/../lib:\\$ORIGIN/../../torch/lib"):
         assert part in install, part
 

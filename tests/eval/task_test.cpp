@@ -184,6 +184,8 @@ TEST(Errors, NameFileLineAndFix) {
   EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:3 has answer 1 of 1 choices"), std::string::npos);
   write_plain(folder / "arc_easy/test.jsonl", "{\"id\":\"1\"");
   EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:1 is not a JSON object | docs/tasks.md"), std::string::npos);
+  write_plain(folder / "arc_easy/test.jsonl", "{\"id\":" + std::string(100000, '['));
+  EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:1 is not a JSON object"), std::string::npos);
   write_plain(folder / "blimp/a.tsv", "good\tbad\nonly good\n");
   EXPECT_NE(message_of("blimp", options_of(folder)).find("a.tsv:2 has 1 fields, not 2"), std::string::npos);
   write_plain(folder / "mmlu/test/a_test.csv", "\"a\nb\",1,2,3,4,A\n\"open,1,2,3,4,A\n");

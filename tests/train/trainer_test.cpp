@@ -216,6 +216,7 @@ TEST(Trainer, RefusesTheWrongFolder) {
   EXPECT_NE(message.find("holds a run already"), std::string::npos);
   EXPECT_EQ(kind_of([&] { bench.train("run", bench.recipe({"optimizer.lr=2e-2"}), Start::kResume); }, &message), ErrorKind::kUsage);
   EXPECT_NE(message.find("recipe differs"), std::string::npos);
+  EXPECT_NE(message.find(": optimizer.lr ("), std::string::npos) << message;
   expect_equal(RunContents(bench.run("run")), before, "refused");
   bench.train("run", recipe, Start::kResume);
   const RunContents finished(bench.run("run"));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "entrain/base/error.h"
+#include "entrain/base/foreign_json.h"
 
 namespace entrain::eval {
 namespace {
@@ -70,7 +71,12 @@ std::vector<Record> read_jsonl(const fs::path& path) {
   for (const std::string& line : read_lines(path)) {
     ++number;
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    Record record{Json::parse(line, nullptr, false), place_of(path, number)};
+    Record record{nullptr, place_of(path, number)};
+    try {
+      record.value = parse_foreign<Json>(line);
+    } catch (const Json::parse_error&) {
+      refuse_at(record.place, "is not a JSON object");
+    }
     if (!record.value.is_object()) refuse_at(record.place, "is not a JSON object");
     records.push_back(std::move(record));
   }

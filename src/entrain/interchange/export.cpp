@@ -105,9 +105,14 @@ void export_peft(const fs::path& path, const fs::path& out, const std::string& b
   if (config->memory.is_on() || config->mixing.is_on()) {
     throw Error(ErrorKind::kUsage, "the adapters in " + path.string() + " stand in a model with a memory or forward mixing, which no other program has", "export it whole: --format hf --drop-memory");
   }
+  const std::string& named = base.empty() ? config->lora.base : base;
+  if (fs::path(named).extension() == ".gguf") {
+    throw Error(ErrorKind::kUsage, "the adapters in " + path.string() + " stand on the file " + named + ", and peft loads its base from a Hugging Face folder",
+                "name the same model there: --base FOLDER_OR_NAME");
+  }
   const model::Transformer checked = model::load_model(path);  // its files fit each other
   write_aside(out, [&](const fs::path& folder) {
-    write_file(folder / "adapter_config.json", model::to_adapter_config_json(*config, base.empty() ? config->lora.base : base));
+    write_file(folder / "adapter_config.json", model::to_adapter_config_json(*config, named));
     write_file(folder / model::kAdapterFile, read_file(path / model::kAdapterFile));
   });
 }

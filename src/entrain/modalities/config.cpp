@@ -54,8 +54,8 @@ void check_lists(Problems& problems, const Config& c) {
                 "modalities.shares: different shares above 0 and up to 1");
   problems.need(!c.seeds.empty() && std::all_of(c.seeds.begin(), c.seeds.end(), [](double s) { return s >= 0 && s <= 9e15 && s == std::floor(s); }) && distinct(c.seeds),
                 "modalities.seeds: different whole numbers from 0 on");
-  problems.need(!c.arms.empty() && std::all_of(c.arms.begin(), c.arms.end(), [](const std::string& a) { return a == "hierarchical" || a == "flat"; }) && distinct(c.arms),
-                "modalities.arms: hierarchical, flat or both");
+  problems.need(!c.arms.empty() && std::all_of(c.arms.begin(), c.arms.end(), [](const std::string& a) { return std::ranges::find(arm_names(), a) != arm_names().end(); }) && distinct(c.arms),
+                "modalities.arms: hierarchical, joint, flat or some of them");
 }
 
 void check(const Config& c) {
@@ -79,6 +79,11 @@ const std::vector<std::string>& modality_names() {
   return names;
 }
 
+const std::vector<std::string>& arm_names() {
+  static const std::vector<std::string> names{"hierarchical", "joint", "flat"};
+  return names;
+}
+
 void Config::bind(config::Binder& b) {
   b.section("modalities", "`entrain modalities` (docs/methods/modalities.md): the only table of its recipes.");
   b.bind("names", &names, "modalities trained together, of `bytes`, `bpe`, `glyphs` and `speech`; not read where `pairs` is set");
@@ -91,10 +96,11 @@ void Config::bind(config::Binder& b) {
   b.bind("max_characters", &max_characters, "longest sentence; costs time and memory").range(1, 10000);
   b.bind("shares", &shares, "shares of the training items whose counterparts are known; at least two items are");
   b.bind("seeds", &seeds, "of initialisation, of which items are paired, and of batches; the same in every arm");
-  b.bind("arms", &arms, "`hierarchical`: within each modality first, then across; `flat`: across from the first step");
-  b.bind("steps", &steps, "updates of a run, in either arm").range(1, 1e9);
-  b.bind("batch", &batch, "items of a step, in either arm; fewer where fewer are paired").range(2, 65536);
-  b.bind("within_share", &within_share, "share of the steps that are within only; 0: within and across from the first step").range(0, 1);
+  b.bind("arms", &arms, "`hierarchical`: within each modality first, then also across; `joint`: within and across from the first step; `flat`: across alone");
+  b.bind("match", &match, "what arms have in common: `flops`, those of a hierarchical run of `steps` updates, or `steps`").one_of({"flops", "steps"});
+  b.bind("steps", &steps, "updates of a hierarchical run").range(1, 1e9);
+  b.bind("batch", &batch, "items of a step, in every arm; fewer where fewer are paired").range(2, 65536);
+  b.bind("within_share", &within_share, "share of a hierarchical run's updates that are within only").range(0, 1);
   b.bind("crop", &crop, "smallest share of a sequence that a view within a modality keeps").range(0.01, 1);
   b.bind("temperature", &temperature, "of the loss within; across, it is learned").range(0.001, 100);
   b.bind("uniformity_weight", &uniformity_weight, "of the uniformity of both modalities together, against their gap").range(0, 1000);

@@ -20,7 +20,8 @@ struct Config {
   int64_t max_characters = 200;
   std::vector<double> shares = {0.01, 0.1, 1.0};
   std::vector<double> seeds = {1, 2, 3};
-  std::vector<std::string> arms = {"hierarchical", "flat"};
+  std::vector<std::string> arms = {"hierarchical", "joint", "flat"};
+  std::string match = "flops";
   int64_t steps = 400;
   int64_t batch = 64;
   double within_share = 0.3;
@@ -59,5 +60,6 @@ struct Config {
 
 /// The names a recipe may use.
 const std::vector<std::string>& modality_names();
+const std::vector<std::string>& arm_names();
 
 }  // namespace entrain::modalities

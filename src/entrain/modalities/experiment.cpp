@@ -53,7 +53,7 @@ std::string Result::to_json() const {
   }
   for (const LossPoint& p : outcome.curve) curve.push_back({p.step, p.within, p.across, p.uniformity});
   const OrderedJson json{{"modalities", run.names}, {"arm", run.arm}, {"share", run.share}, {"seed", run.seed}, {"n_paired", outcome.n_paired}, {"items", items}, {"held_out", held_out},
-                  {"steps", steps}, {"batch", batch}, {"flops", outcome.flops}, {"seconds", outcome.seconds}, {"logit_scale", outcome.logit_scale}, {"recall_at", kRecallAt},
+                  {"steps", outcome.n_steps}, {"batch", batch}, {"flops", outcome.flops}, {"seconds", outcome.seconds}, {"logit_scale", outcome.logit_scale}, {"recall_at", kRecallAt},
                   {"scores", scores}, {"curve", {{"columns", {"step", "within", "across", "uniformity"}}, {"rows", curve}}}, {"fingerprint", fingerprint}, {"finished_at", finished_at}};
   return json.dump(1) + "\n";
 }
@@ -64,6 +64,7 @@ Result Result::from_json(const std::string& text, const std::string& name) {
     Result r;
     r.run = {json.at("modalities").get<std::vector<std::string>>(), json.at("arm").get<std::string>(), json.at("share").get<double>(), json.at("seed").get<int64_t>()};
     r.outcome.n_paired = json.at("n_paired").get<int64_t>();
+    r.outcome.n_steps = json.at("steps").get<int64_t>();
     r.outcome.flops = json.at("flops").get<double>();
     r.outcome.seconds = json.at("seconds").get<double>();
     r.outcome.logit_scale = json.at("logit_scale").get<double>();
@@ -73,7 +74,6 @@ Result Result::from_json(const std::string& text, const std::string& name) {
     for (const OrderedJson& row : json.at("curve").at("rows")) r.outcome.curve.push_back({row.at(0).get<int64_t>(), row.at(1).get<double>(), row.at(2).get<double>(), row.at(3).get<double>()});
     r.items = json.at("items").get<int64_t>();
     r.held_out = json.at("held_out").get<int64_t>();
-    r.steps = json.at("steps").get<int64_t>();
     r.batch = json.at("batch").get<int64_t>();
     r.fingerprint = json.at("fingerprint").get<std::string>();
     r.finished_at = json.at("finished_at").get<std::string>();
@@ -119,7 +119,7 @@ std::vector<Result> run_experiment(const Config& config, const fs::path& out, co
     std::vector<const Modality*> modalities;
     for (const std::string& name : run.names) modalities.push_back(&gallery.get(name));
     if (observer.on_run) observer.on_run(run, results.size(), runs.size());
-    Result result{run, perform(config, modalities, items.n_train, run), items.n_train, items.n_held_out(), config.steps, config.batch, fingerprint, utc_now()};
+    Result result{run, perform(config, modalities, items.n_train, run), items.n_train, items.n_held_out(), config.batch, fingerprint, utc_now()};
     make_folder(out / "results");
     write_file(out / "results" / (run.name() + ".json"), result.to_json());
     if (observer.on_result) observer.on_result(result);

@@ -12,7 +12,7 @@ namespace entrain::modalities {
 struct Result {
   Run run;
   Outcome outcome;
-  int64_t items = 0, held_out = 0, steps = 0, batch = 0;
+  int64_t items = 0, held_out = 0, batch = 0;
   std::string fingerprint;  ///< of the settings, the sentences and the tokenizer: results of one experiment agree in it
   std::string finished_at;  ///< UTC
 

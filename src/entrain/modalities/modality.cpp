@@ -112,23 +112,27 @@ std::vector<Span> cropped(const Modality& modality, std::span<const int64_t> ite
   return spans;
 }
 
+int64_t longest(std::span<const Span> spans) {
+  int64_t length = 1;
+  for (const Span& span : spans) length = std::max(length, span.length);
+  return length;
+}
+
 Padded pad(const Modality& modality, std::span<const Span> spans) {
-  int64_t longest = 1;
-  for (const Span& span : spans) longest = std::max(longest, span.length);
-  const int64_t rows = std::ssize(spans), width = modality.frame_width;
+  const int64_t rows = std::ssize(spans), width = modality.frame_width, n = longest(spans);
   Padded padded;
-  padded.weights = at::zeros({rows, longest}, at::kFloat);
-  padded.values = width > 0 ? at::zeros({rows, longest, width}, at::kFloat) : at::zeros({rows, longest}, at::kLong);
+  padded.weights = at::zeros({rows, n}, at::kFloat);
+  padded.values = width > 0 ? at::zeros({rows, n, width}, at::kFloat) : at::zeros({rows, n}, at::kLong);
   const auto mean = static_cast<float>(modality.mean), scale = static_cast<float>(1.0 / modality.deviation);
   for (int64_t row = 0; row < rows; ++row) {
     const Span& span = spans[static_cast<size_t>(row)];
     padded.weights[row].narrow(0, 0, span.length).fill_(1.0 / static_cast<double>(span.length));
     if (width == 0) {
       const int32_t* ids = modality.ids[static_cast<size_t>(span.item)].data() + span.begin;
-      std::copy(ids, ids + span.length, padded.values.data_ptr<int64_t>() + row * longest);
+      std::copy(ids, ids + span.length, padded.values.data_ptr<int64_t>() + row * n);
     } else {
       const uint8_t* bytes = modality.frames[static_cast<size_t>(span.item)].data() + span.begin * width;
-      std::transform(bytes, bytes + span.length * width, padded.values.data_ptr<float>() + row * longest * width,
+      std::transform(bytes, bytes + span.length * width, padded.values.data_ptr<float>() + row * n * width,
                      [&](uint8_t byte) { return (static_cast<float>(byte) - mean) * scale; });
     }
   }

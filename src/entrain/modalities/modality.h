@@ -33,6 +33,8 @@ struct Span {
   int64_t item = 0, begin = 0, length = 0;
 };
 
+/// The length that a batch of them is filled up to.
+int64_t longest(std::span<const Span> spans);
 /// The items' whole sequences.
 std::vector<Span> whole(const Modality& modality, std::span<const int64_t> items);
 /// One view of each item: a share of its sequence uniform in [smallest_share, 1], rounded up, at a uniform place.

@@ -16,12 +16,12 @@ struct ArmRow {
   double share = 0;
   int64_t n_paired = 0, n_seeds = 0;
   std::array<double, 3> recall{};
-  double reciprocal_rank = 0, gap = 0, flops = 0, seconds = 0;
+  double reciprocal_rank = 0, gap = 0, steps = 0, flops = 0, seconds = 0;
 };
 
-/// hierarchical - flat over the seeds that both have.
+/// arm - reference over the seeds that both have.
 struct DifferenceRow {
-  std::string group, a, b;
+  std::string group, a, b, arm, reference;
   double share = 0;
   int64_t n_seeds = 0;
   std::array<statistics::PairedTTest, 3> recall;  ///< 95 % intervals of Student's t
@@ -29,12 +29,12 @@ struct DifferenceRow {
 };
 
 struct Summary {
-  int64_t items = 0, held_out = 0, steps = 0, batch = 0;
+  int64_t items = 0, held_out = 0, batch = 0;
   std::vector<ArmRow> arms;
-  std::vector<DifferenceRow> differences;  ///< empty where only one arm was trained
+  std::vector<DifferenceRow> differences;  ///< of every two arms, the later one of arm_names() as reference
 
   std::string to_json() const;
-  /// Both tables, with the chance level.
+  /// The table of arms and that of differences, with the chance level.
   std::string to_markdown() const;
 };
 

@@ -20,6 +20,16 @@ namespace {
 constexpr int64_t kCurvePoints = 20;
 constexpr size_t kEmbeddedRows = 64;  // at once; bounds memory
 
+/// Which losses a step has.
+struct Losses {
+  bool within = false, across = false;
+};
+
+Losses losses_of(const Config& config, const std::string& arm, int64_t step) {
+  if (arm == "flat") return {.within = false, .across = true};
+  return {.within = true, .across = arm == "joint" || step >= std::llround(config.within_share * static_cast<double>(config.steps))};
+}
+
 /// The encoders, the scale of the logits, and their optimizers.
 class Alignment {
  public:
@@ -40,22 +50,42 @@ class Alignment {
   }
 
   /// Leaves the gradient of one step in the parameters.
-  LossPoint backward(int64_t step, bool within, bool across) {
+  LossPoint backward(int64_t step, Losses losses) {
     for (model::Parameters* parameters : parameters_) parameters->clear_gradients();
     LossPoint point{step + 1};
-    if (within) point.within = backward_within(step);
-    if (across) backward_across(step, point);
+    if (losses.within) point.within = backward_within(step);
+    if (losses.across) backward_across(step, point);
     if (!std::isfinite(point.within + point.across + point.uniformity)) {
       throw Error(ErrorKind::kNumeric, "the loss of step " + std::to_string(step + 1) + " is not finite", "lower modalities.lr or raise modalities.temperature");
     }
     return point;
   }
 
-  void update(int64_t step) {
+  /// The FLOPs of `backward`, from the shapes of the step's batches alone.
+  double step_flops(int64_t step, Losses losses) const {
+    double flops = 0;
+    const std::vector<int64_t> all = all_items(step), paired = known_items(step);
+    for (size_t m = 0; m < encoders_.size(); ++m) {
+      for (uint64_t view = 0; losses.within && view < 2; ++view) flops += flops_of(m, view_of(m, all, step, view));
+      if (losses.across) flops += flops_of(m, whole(*modalities_[m], paired));
+    }
+    return flops;
+  }
+
+  int64_t n_steps(const std::string& arm) const {
+    if (config_.match == "steps" || arm == "hierarchical") return config_.steps;
+    double left = 0;
+    for (int64_t step = 0; step < config_.steps; ++step) left += step_flops(step, losses_of(config_, "hierarchical", step));
+    int64_t n = 0;
+    for (; left > 0; ++n) left -= step_flops(n, losses_of(config_, arm, n));
+    return n;
+  }
+
+  void update(int64_t step, int64_t n_steps) {
     train::clip_gradients(parameters_, config_.clip);
     train::ScheduleConfig schedule;
     schedule.warmup = config_.warmup;
-    const double n = static_cast<double>(config_.steps);
+    const double n = static_cast<double>(n_steps);
     const double multiplier = train::lr_multiplier(schedule, static_cast<double>(step) / n, static_cast<double>(step + 1) / n);
     for (const auto& optimizer : optimizers_) optimizer->step(step + 1, multiplier);
   }
@@ -78,25 +108,34 @@ class Alignment {
   double scale() const { return logit_scale(log_scale_.detach()).item<double>(); }
 
  private:
+  double flops_of(size_t m, const std::vector<Span>& spans) const { return encoders_[m].training_flops(std::ssize(spans), longest(spans)); }
+
+  std::vector<int64_t> all_items(int64_t step) const { return batch_places(seed_, "within", step, n_train_, config_.batch); }
+  std::vector<int64_t> known_items(int64_t step) const {
+    std::vector<int64_t> items = batch_places(seed_, "across", step, std::ssize(paired_), config_.batch);
+    for (int64_t& item : items) item = paired_[static_cast<size_t>(item)];
+    return items;
+  }
+  std::vector<Span> view_of(size_t m, const std::vector<int64_t>& items, int64_t step, uint64_t view) const {
+    return cropped(*modalities_[m], items, config_.crop, stream(seed_, "crop/" + modalities_[m]->name, static_cast<uint64_t>(step), view));
+  }
+
   Tensor encode(size_t m, const std::vector<Span>& spans, const std::string& use, int64_t step, int64_t view) {
     const Padded batch = pad(*modalities_[m], spans);
-    flops_ += encoders_[m].training_flops(batch.weights.size(0), batch.weights.size(1));
+    flops_ += flops_of(m, spans);
     RandomStream dropout = stream(seed_, "dropout/" + use + "/" + modalities_[m]->name, static_cast<uint64_t>(step), static_cast<uint64_t>(view));
     return encoders_[m].encode(batch, &dropout);
   }
 
   /// Two views of each item of a batch of all items, for each modality; returns the mean loss.
   double backward_within(int64_t step) {
-    const std::vector<int64_t> items = batch_places(seed_, "within", step, n_train_, config_.batch);
+    const std::vector<int64_t> items = all_items(step);
     const Tensor scale = at::scalar_tensor(1.0 / config_.temperature, at::kFloat);
     const double n = static_cast<double>(encoders_.size());
     double loss = 0;
     for (size_t m = 0; m < encoders_.size(); ++m) {
       std::vector<Tensor> views;
-      for (uint64_t view = 0; view < 2; ++view) {
-        const auto spans = cropped(*modalities_[m], items, config_.crop, stream(seed_, "crop/" + modalities_[m]->name, static_cast<uint64_t>(step), view));
-        views.push_back(encode(m, spans, "within", step, static_cast<int64_t>(view)));
-      }
+      for (uint64_t view = 0; view < 2; ++view) views.push_back(encode(m, view_of(m, items, step, view), "within", step, static_cast<int64_t>(view)));
       const Tensor part = symmetric_info_nce(views[0], views[1], scale) / n;
       part.backward();
       loss += part.item<double>();
@@ -105,8 +144,7 @@ class Alignment {
   }
 
   void backward_across(int64_t step, LossPoint& point) {
-    std::vector<int64_t> items = batch_places(seed_, "across", step, std::ssize(paired_), config_.batch);
-    for (int64_t& item : items) item = paired_[static_cast<size_t>(item)];
+    const std::vector<int64_t> items = known_items(step);
     std::vector<Tensor> z;
     for (size_t m = 0; m < encoders_.size(); ++m) z.push_back(encode(m, whole(*modalities_[m], items), "across", step, 0));
     const Tensor across = across_loss(z, logit_scale(log_scale_)), spread = uniformity(at::cat(z));
@@ -167,13 +205,12 @@ Tensor embed(const Encoder& encoder, const Modality& modality, std::span<const i
 Outcome perform(const Config& config, const std::vector<const Modality*>& modalities, int64_t n_train, const Run& run) {
   const auto start = std::chrono::steady_clock::now();
   Alignment alignment(config, modalities, n_train, run);
-  const bool within = run.arm == "hierarchical";
-  const int64_t n_within = within ? std::llround(config.within_share * static_cast<double>(config.steps)) : 0;
-  const int64_t every = std::max<int64_t>(1, config.steps / kCurvePoints);
   Outcome outcome;
-  for (int64_t step = 0; step < config.steps; ++step) {
-    const LossPoint point = alignment.backward(step, within, step >= n_within);
-    alignment.update(step);
+  outcome.n_steps = alignment.n_steps(run.arm);
+  const int64_t every = std::max<int64_t>(1, outcome.n_steps / kCurvePoints);
+  for (int64_t step = 0; step < outcome.n_steps; ++step) {
+    const LossPoint point = alignment.backward(step, losses_of(config, run.arm, step));
+    alignment.update(step, outcome.n_steps);
     if ((step + 1) % every == 0) outcome.curve.push_back(point);
   }
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

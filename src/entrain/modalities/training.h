@@ -14,7 +14,7 @@ namespace entrain::modalities {
 /// What tells a run from the others of its recipe.
 struct Run {
   std::vector<std::string> names;  ///< modalities trained together
-  std::string arm;                 ///< "hierarchical" or "flat"
+  std::string arm;                 ///< one of arm_names()
   double share = 1;                ///< of the training items whose counterparts are known
   int64_t seed = 1;
   std::string group() const;       ///< "bytes+bpe"
@@ -38,6 +38,7 @@ struct PairScore {
 
 struct Outcome {
   int64_t n_paired = 0;
+  int64_t n_steps = 0;             ///< config.steps, or as many as take the FLOPs of a hierarchical run of config.steps
   double flops = 0;                ///< of training, matrix products of the encoders
   double seconds = 0;              ///< of training
   double logit_scale = 0;          ///< at the end

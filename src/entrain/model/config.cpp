@@ -32,6 +32,7 @@ void Config::bind(config::Binder& b) {
 }
 
 void Config::resolve() {
+  const bool whole_heads = head_width > 0 || width < heads || width % heads == 0;
   if (kv_heads == 0) kv_heads = heads;
   if (head_width == 0) head_width = width / heads;
   if (mlp_width == 0) mlp_width = is_gpt2() ? 4 * width : (8 * width / 3 + 31) / 32 * 32;
@@ -41,6 +42,7 @@ void Config::resolve() {
     if (!good) problems.push_back(problem);
   };
   need(head_width > 0, "model.heads is larger than model.width: set fewer heads or model.head_width");
+  need(whole_heads, "model.width (" + std::to_string(width) + ") is no multiple of model.heads (" + std::to_string(heads) + "): change one of them, or set model.head_width");
   need(heads % kv_heads == 0, "model.heads (" + std::to_string(heads) + ") is no multiple of model.kv_heads (" + std::to_string(kv_heads) + ")");
   need(is_gpt2() || head_width % 2 == 0, "rotary embedding needs an even model.head_width, is " + std::to_string(head_width));
   need(!is_gpt2() || kv_heads == heads, "gpt2 has no grouped-query attention: leave model.kv_heads at 0");

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "entrain/base/random.h"
-#include "entrain/model/mixing_chunk.h"
 #include "entrain/model/transformer.h"
 #include "entrain/ops/ops.h"
 

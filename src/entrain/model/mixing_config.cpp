@@ -1,7 +1,6 @@
 #include "entrain/model/mixing_config.h"
 
 #include "entrain/model/blocks.h"
-#include "entrain/model/mixing_chunk.h"
 
 namespace entrain::model {
 

@@ -9,6 +9,9 @@
 
 namespace entrain::model {
 
+/// Positions whose pairs forward mixing sums at once; its FLOPs depend on it.
+inline constexpr int64_t kMixingChunk = 64;
+
 struct MixingConfig {
   std::vector<double> blocks = {};
   int64_t width = 64;

@@ -46,10 +46,23 @@ text::TokenFile open_tokens(const Recipe& recipe, const char* name, const text::
   return file;
 }
 
-/// Whether two recipes hold the same values; one written before a key was added holds that key's default.
-bool same_values(const std::string& a, const std::string& b) {
-  const config::Document defaults = config::Document::parse(Recipe().to_toml(), "defaults");
-  return config::Document::parse(a, "recipe").to_toml_without(defaults) == config::Document::parse(b, "recipe").to_toml_without(defaults);
+/// Keys in which two recipes differ, each with both values; one written before a key was added holds that key's default.
+std::string different_values(const std::string& a, const std::string& b) {
+  config::Document of_a = config::Document::parse(Recipe().to_toml(), "defaults"), of_b = of_a;
+  of_a.merge(config::Document::parse(a, "recipe"));
+  of_b.merge(config::Document::parse(b, "recipe"));
+  const auto text_of = [](const config::Document& document, const std::string& key) {
+    const auto held = document.entries().find(key);
+    return held == document.entries().end() ? std::string("none") : config::to_text(held->second.value);
+  };
+  config::Document both = of_a;
+  both.merge(of_b);
+  std::string text;
+  for (const auto& [key, entry] : both.entries()) {
+    const std::string in_a = text_of(of_a, key), in_b = text_of(of_b, key);
+    if (in_a != in_b) text += (text.empty() ? "" : ", ") + key + " (" + in_a + " there, " + in_b + " here)";
+  }
+  return text;
 }
 
 void check_run_folder(const fs::path& run, Start start, const std::string& toml) {
@@ -60,8 +73,9 @@ void check_run_folder(const fs::path& run, Start start, const std::string& toml)
   if (start == Start::kResume && !exists) {
     throw Error(ErrorKind::kUsage, run.string() + " holds no run to resume", "check the path, or leave out --resume to start a run there");
   }
-  if (start == Start::kResume && !same_values(read_file(run / "config.toml"), toml)) {
-    throw Error(ErrorKind::kUsage, "the recipe differs from that of the run in " + run.string(),
+  if (start != Start::kResume) return;
+  if (const std::string different = different_values(read_file(run / "config.toml"), toml); !different.empty()) {
+    throw Error(ErrorKind::kUsage, "the recipe differs from that of the run in " + run.string() + ": " + different,
                 "resume with the recipe in " + (run / "config.toml").string() + ", or name another folder");
   }
 }
