@@ -43,8 +43,8 @@ sanitize: ## unit tests under the address and undefined-behaviour sanitizers
 	@$(MAKE) --no-print-directory configure BUILD=build-sanitize CMAKE_FLAGS="-DENTRAIN_SANITIZE=ON"
 	@cmake --build build-sanitize --target text_tests ops_tests core_tests
 	@for tests in text_tests ops_tests core_tests; do \
-	  ASAN_OPTIONS=detect_leaks=0:detect_odr_violation=0 UBSAN_OPTIONS=print_stacktrace=1 build-sanitize/$$tests || exit 1; \
-	done  # a program each: loading torch a thousand times under a sanitizer takes longer than the tests
+	  ASAN_OPTIONS=detect_leaks=0:detect_odr_violation=0 UBSAN_OPTIONS=print_stacktrace=1 timeout 3600 build-sanitize/$$tests --gtest_brief=1 || failed=1; \
+	done; test -z "$$failed"  # a program each: loading torch a thousand times under a sanitizer takes longer than the tests
 
 FUZZ_SECONDS := 60
 FUZZ_SEED := 0

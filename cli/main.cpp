@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <climits>
 #include <cstdio>
-#include <iostream>
 #include <new>
 
 #include "cli/verbs.h"
@@ -78,9 +77,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   keep_freed_memory();
   int code = run(argc, argv);
-  std::cout.flush();
   const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
   if (code == 0 && !written) code = report(5, "cannot write the standard output", "see whether its disk is full or its reader has gone");
-  std::fflush(nullptr);
   ::_exit(code);  // taking down torch's tables is a third of the time that a short command takes
 }

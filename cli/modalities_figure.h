@@ -7,7 +7,7 @@
 
 namespace entrain::cli {
 
-/// A self-contained SVG: recall at 10 against the share of known pairs, one panel for every two modalities, both arms and chance.
+/// A self-contained SVG: recall at 10 against the share of known pairs, one panel for every two modalities, every arm and chance.
 /// Throws Error{kIo} where gnuplot cannot draw.
 std::string draw_modalities(const modalities::Summary& summary);
 

@@ -5,18 +5,20 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <string>
 
 int main(int, char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") == nullptr) ::setenv("OMP_WAIT_POLICY", "PASSIVE", /*overwrite=*/0);
-  std::error_code failed;
-  const std::string here = std::filesystem::read_symlink("/proc/self/exe", failed).string();
-  const std::string program = (failed ? std::string(argv[0]) : here) + "-program";
-  ::execv(program.c_str(), argv);
-  std::fprintf(stderr, "error: cannot start %s: %s\nhint: it stands beside this file; build or install both again\n", program.c_str(), std::strerror(errno));
+  constexpr char kSuffix[] = "-program";
+  char program[PATH_MAX + sizeof kSuffix];
+  const ssize_t length = ::readlink("/proc/self/exe", program, PATH_MAX);
+  if (length > 0) {
+    std::memcpy(program + length, kSuffix, sizeof kSuffix);
+    ::execv(program, argv);
+  }
+  std::fprintf(stderr, "error: cannot start %s: %s\nhint: it stands beside this file; build or install both again\n", length > 0 ? program : "entrain-program", std::strerror(errno));
   return 5;
 }

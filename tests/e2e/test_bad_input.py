@@ -36,7 +36,7 @@ def fail(code, words, *arguments, hint=None, stdin=b"", **options):
     ("model.tied_head=1", ["model.tied_head", "true or false"]),
     ("model.family=\"lama\"", ["lama", "did you mean llama?"]),
     ("model.heads=16", ["rotary", "head_width"]),  # head width 1
-    ("model.heads=3", ["model.width (16)", "no multiple of model.heads (3)", "head_width"]),
+    ("model.heads=3", ["model.width (16)", "no multiple of model.heads (3)", "change one of them"]),
     ("model.kv_heads=3", ["kv_heads", "no multiple"]),
     ("train.micro_batches=3", ["train.rows", "train.micro_batches"]),
     ("budget.tokens=1000", ["[budget]", "exactly one"]),

@@ -75,6 +75,13 @@ def test_weights_of_another_model(model_folder, check_refused):
     check_refused(model_folder, "weights can hold")
 
 
+def test_a_width_that_heads_do_not_divide(model_folder, check_refused):
+    text = json.loads((model_folder / "config.json").read_text())
+    text.pop("head_dim", None)
+    (model_folder / "config.json").write_text(json.dumps(text | {"hidden_size": 100, "num_attention_heads": 6, "num_key_value_heads": 6}))
+    check_refused(model_folder, "config.json describes a model that cannot be")
+
+
 def test_more_blocks_than_tensors(model_folder, check_refused):
     """Blocks so narrow that padding in the file pays for their numbers, but not for what each costs besides."""
     n_bytes = 8 << 20

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 
 import pytest
@@ -165,6 +166,9 @@ def test_one_clear_error(checkpoint_of, data, tmp_path):
     entrain("export", base, "--format", "gguf", "--out", tmp_path / "model.gguf")
     entrain("train", recipe, "--from", tmp_path / "model.gguf", "--set", "lora.rank=2", "--set", "budget.steps=1", "--run", tmp_path / "of-gguf")
     check_error(entrain("export", tmp_path / "of-gguf", "--format", "peft", "--out", tmp_path / "x", code=2), "model.gguf", hint="--base")
+    renamed = shutil.copy(tmp_path / "model.gguf", tmp_path / "model.bin")
+    for unfit in (renamed, base.parents[1]):  # known by its first bytes; a run
+        check_error(entrain("export", tmp_path / "of-gguf", "--format", "peft", "--base", unfit, "--out", tmp_path / "x", code=2), str(unfit), hint="--base")
     entrain("export", tmp_path / "of-gguf", "--format", "peft", "--base", "somewhere/model", "--out", tmp_path / "adapter")
     assert json.loads((tmp_path / "adapter/adapter_config.json").read_text())["base_model_name_or_path"] == "somewhere/model"
     adapt(base, tmp_path / "run", {"lora.rank": 2, "budget.steps": 1})

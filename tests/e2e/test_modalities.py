@@ -98,6 +98,8 @@ def test_frames_are_kept(texts, tokenizer, tmp_path):
     ({"names": ["bytes"]}, ["two modalities"]),
     ({"pairs": ["bytes+bytes"]}, ["twice"]),
     ({"shares": [0.0]}, ["modalities.shares"]),
+    ({"arms": ["tall"]}, ["modalities.arms", "one or more of hierarchical, joint and flat"]),
+    ({"match": "seconds"}, ["modalities.match"]),
     ({"step": 3, "lr": -1.0}, ["2 problems", "did you mean modalities.steps?", "modalities.lr"]),
 ])
 def test_bad_recipes(values, words, texts, tokenizer, tmp_path):

@@ -183,9 +183,16 @@ TEST(Errors, NameFileLineAndFix) {
   write_plain(folder / "arc_easy/test.jsonl", "{\"id\":\"1\",\"query\":\"a\",\"choices\":[\"b\"],\"gold\":0}\n\n{\"id\":\"1\",\"query\":\"a\",\"choices\":[\"b\"],\"gold\":1}\n");
   EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:3 has answer 1 of 1 choices"), std::string::npos);
   write_plain(folder / "arc_easy/test.jsonl", "{\"id\":\"1\"");
-  EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:1 is not a JSON object | docs/tasks.md"), std::string::npos);
-  write_plain(folder / "arc_easy/test.jsonl", "{\"id\":" + std::string(100000, '['));
   EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:1 is not a JSON object"), std::string::npos);
+  write_plain(folder / "arc_easy/test.jsonl", "[1]");
+  EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:1 is not a JSON object | docs/tasks.md"), std::string::npos);
+  write_plain(folder / "seat/a.jsonl", "{}");
+  for (const std::string& value : {std::string("1e999"), std::string(200000, '[') + std::string(200000, ']')}) {
+    write_plain(folder / "arc_easy/test.jsonl", "{\"id\":" + value + "}");
+    EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:1 is not a JSON object we can read"), std::string::npos) << value.substr(0, 9);
+    write_plain(folder / "seat/a.jsonl", "{\"targ1\":{\"examples\":" + value + "}}");
+    EXPECT_NE(message_of("seat", options_of(folder)).find("a.jsonl is not a JSON object we can read"), std::string::npos) << value.substr(0, 9);
+  }
   write_plain(folder / "blimp/a.tsv", "good\tbad\nonly good\n");
   EXPECT_NE(message_of("blimp", options_of(folder)).find("a.tsv:2 has 1 fields, not 2"), std::string::npos);
   write_plain(folder / "mmlu/test/a_test.csv", "\"a\nb\",1,2,3,4,A\n\"open,1,2,3,4,A\n");

@@ -239,6 +239,19 @@ TEST_F(Experiment, StepsMayBeEqualInstead) {
   EXPECT_GT(results[1].outcome.flops, results[0].outcome.flops) << "joint against hierarchical";
 }
 
+// Without steps that are within only, hierarchical is joint: the same steps from the count of FLOPs, and the same numbers.
+TEST_F(Experiment, HierarchicalWithoutItsFirstPartIsJoint) {
+  config_.steps = 6;
+  config_.within_share = 0;
+  config_.arms = {"hierarchical", "joint"};
+  const auto results = run_experiment(config_, folder_ / "out", {});
+  const Outcome &hierarchical = results[0].outcome, &joint = results[1].outcome;
+  EXPECT_EQ(joint.n_steps, 6);
+  EXPECT_EQ(joint.flops, hierarchical.flops);
+  EXPECT_EQ(joint.curve.back().across, hierarchical.curve.back().across);
+  EXPECT_EQ(joint.scores[0].gap, hierarchical.scores[0].gap);
+}
+
 TEST_F(Experiment, RepeatsBitForBit) {
   config_.steps = 10;
   config_.seeds = {2};

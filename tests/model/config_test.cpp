@@ -39,6 +39,11 @@ TEST(ModelConfig, ListsEveryShapeThatCannotWork) {
   EXPECT_TRUE(contains(problem({.width = 4, .heads = 8}), "larger than model.width"));
   EXPECT_TRUE(contains(problem({.heads = 8, .kv_heads = 3}), "no multiple"));
   EXPECT_TRUE(contains(problem({.width = 30, .heads = 2}), "even"));
+  for (const char* family : {"llama", "gpt2"}) {  // one reason, and no way out that Transformers or the family itself would refuse
+    EXPECT_EQ(problem({.family = family, .width = 100, .heads = 3}), "the model's shape does not work: model.width (100) is no multiple of model.heads (3): change one of them");
+  }
+  EXPECT_TRUE(contains(problem({.family = "qwen3", .width = 100, .heads = 3}), "or set model.head_width"));
+  EXPECT_EQ(problem({.family = "qwen3", .width = 100, .heads = 3, .head_width = 32}), "");
   EXPECT_TRUE(contains(problem({.head_init = "zero"}), "untied"));
   EXPECT_EQ(problem({.tied_head = false, .head_init = "zero"}), "");
   EXPECT_EQ(problem({.family = "gpt2", .width = 30, .heads = 2}), "") << "without rotation an odd head width works";

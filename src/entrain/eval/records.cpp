@@ -65,20 +65,24 @@ Record Record::object(const char* key) const {
   return {*found, place};
 }
 
+Record parse_record(const std::string& text, const std::string& place) {
+  Record record{nullptr, place};
+  try {
+    record.value = parse_foreign<Json>(text);
+  } catch (const Json::exception& error) {
+    refuse_at(place, std::string("is not a JSON object we can read: ") + error.what());
+  }
+  if (!record.value.is_object()) refuse_at(place, "is not a JSON object");
+  return record;
+}
+
 std::vector<Record> read_jsonl(const fs::path& path) {
   std::vector<Record> records;
   size_t number = 0;
   for (const std::string& line : read_lines(path)) {
     ++number;
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    Record record{nullptr, place_of(path, number)};
-    try {
-      record.value = parse_foreign<Json>(line);
-    } catch (const Json::parse_error&) {
-      refuse_at(record.place, "is not a JSON object");
-    }
-    if (!record.value.is_object()) refuse_at(record.place, "is not a JSON object");
-    records.push_back(std::move(record));
+    records.push_back(parse_record(line, place_of(path, number)));
   }
   return not_empty(std::move(records), path);
 }

@@ -29,6 +29,8 @@ struct Row {
   std::string place;
 };
 
+/// The JSON object in a text. Throws Error{kData} naming `place` where it is none, or holds what no number or stack does.
+Record parse_record(const std::string& text, const std::string& place);
 /// Throws Error{kIo} where the file is missing, Error{kData} for a line that is not a JSON object or a file without any.
 std::vector<Record> read_jsonl(const fs::path& path);
 /// RFC 4180: quoted fields may hold commas, doubled quotes and newlines. Every row must have n_fields.

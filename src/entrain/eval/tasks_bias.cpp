@@ -344,8 +344,7 @@ std::vector<Item> load_seat(const TaskOptions& options, int64_t shots) {
   cut_to_limit(files, options.limit);
   std::vector<Item> items;
   for (const fs::path& path : files) {
-    const Record record{Json::parse(read_file(path), nullptr, false), path.string()};
-    if (!record.value.is_object()) record.refuse("is not a JSON object");
+    const Record record = parse_record(read_file(path), path.string());
     Item item;
     item.id = item.group = path.stem().string();
     for (const char* key : {"targ1", "targ2", "attr1", "attr2"}) {

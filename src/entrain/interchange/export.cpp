@@ -106,9 +106,10 @@ void export_peft(const fs::path& path, const fs::path& out, const std::string& b
     throw Error(ErrorKind::kUsage, "the adapters in " + path.string() + " stand in a model with a memory or forward mixing, which no other program has", "export it whole: --format hf --drop-memory");
   }
   const std::string& named = base.empty() ? config->lora.base : base;
-  if (fs::path(named).extension() == ".gguf") {
-    throw Error(ErrorKind::kUsage, "the adapters in " + path.string() + " stand on the file " + named + ", and peft loads its base from a Hugging Face folder",
-                "name the same model there: --base FOLDER_OR_NAME");
+  std::error_code ignored;
+  if (is_gguf(named) || fs::path(named).extension() == ".gguf" || fs::exists(fs::path(named) / "checkpoints", ignored)) {
+    throw Error(ErrorKind::kUsage, "the adapters in " + path.string() + " stand on " + named + ", and peft loads its base from a Hugging Face folder",
+                "export that model to one and name it: --base FOLDER");
   }
   const model::Transformer checked = model::load_model(path);  // its files fit each other
   write_aside(out, [&](const fs::path& folder) {

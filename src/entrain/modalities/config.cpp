@@ -55,7 +55,7 @@ void check_lists(Problems& problems, const Config& c) {
   problems.need(!c.seeds.empty() && std::all_of(c.seeds.begin(), c.seeds.end(), [](double s) { return s >= 0 && s <= 9e15 && s == std::floor(s); }) && distinct(c.seeds),
                 "modalities.seeds: different whole numbers from 0 on");
   problems.need(!c.arms.empty() && std::all_of(c.arms.begin(), c.arms.end(), [](const std::string& a) { return std::ranges::find(arm_names(), a) != arm_names().end(); }) && distinct(c.arms),
-                "modalities.arms: hierarchical, joint, flat or some of them");
+                "modalities.arms: one or more of hierarchical, joint and flat");
 }
 
 void check(const Config& c) {
@@ -98,7 +98,7 @@ void Config::bind(config::Binder& b) {
   b.bind("seeds", &seeds, "of initialisation, of which items are paired, and of batches; the same in every arm");
   b.bind("arms", &arms, "`hierarchical`: within each modality first, then also across; `joint`: within and across from the first step; `flat`: across alone");
   b.bind("match", &match, "what arms have in common: `flops`, those of a hierarchical run of `steps` updates, or `steps`").one_of({"flops", "steps"});
-  b.bind("steps", &steps, "updates of a hierarchical run").range(1, 1e9);
+  b.bind("steps", &steps, "updates of a hierarchical run, and with `match = \"steps\"` of every run").range(1, 1e9);
   b.bind("batch", &batch, "items of a step, in every arm; fewer where fewer are paired").range(2, 65536);
   b.bind("within_share", &within_share, "share of a hierarchical run's updates that are within only").range(0, 1);
   b.bind("crop", &crop, "smallest share of a sequence that a view within a modality keeps").range(0.01, 1);

@@ -64,10 +64,10 @@ class Alignment {
   /// The FLOPs of `backward`, from the shapes of the step's batches alone.
   double step_flops(int64_t step, Losses losses) const {
     double flops = 0;
-    const std::vector<int64_t> all = all_items(step), paired = known_items(step);
+    const std::vector<int64_t> all = losses.within ? all_items(step) : std::vector<int64_t>(), known = losses.across ? known_items(step) : std::vector<int64_t>();
     for (size_t m = 0; m < encoders_.size(); ++m) {
       for (uint64_t view = 0; losses.within && view < 2; ++view) flops += flops_of(m, view_of(m, all, step, view));
-      if (losses.across) flops += flops_of(m, whole(*modalities_[m], paired));
+      if (losses.across) flops += flops_of(m, whole(*modalities_[m], known));
     }
     return flops;
   }
@@ -203,10 +203,10 @@ Tensor embed(const Encoder& encoder, const Modality& modality, std::span<const i
 }
 
 Outcome perform(const Config& config, const std::vector<const Modality*>& modalities, int64_t n_train, const Run& run) {
-  const auto start = std::chrono::steady_clock::now();
   Alignment alignment(config, modalities, n_train, run);
   Outcome outcome;
   outcome.n_steps = alignment.n_steps(run.arm);
+  const auto start = std::chrono::steady_clock::now();
   const int64_t every = std::max<int64_t>(1, outcome.n_steps / kCurvePoints);
   for (int64_t step = 0; step < outcome.n_steps; ++step) {
     const LossPoint point = alignment.backward(step, losses_of(config, run.arm, step));

@@ -42,11 +42,11 @@ void Config::resolve() {
     if (!good) problems.push_back(problem);
   };
   need(head_width > 0, "model.heads is larger than model.width: set fewer heads or model.head_width");
-  need(whole_heads, "model.width (" + std::to_string(width) + ") is no multiple of model.heads (" + std::to_string(heads) + "): change one of them, or set model.head_width");
+  need(whole_heads, "model.width (" + std::to_string(width) + ") is no multiple of model.heads (" + std::to_string(heads) + "): change one of them" + (family == "qwen3" ? ", or set model.head_width" : ""));
   need(heads % kv_heads == 0, "model.heads (" + std::to_string(heads) + ") is no multiple of model.kv_heads (" + std::to_string(kv_heads) + ")");
-  need(is_gpt2() || head_width % 2 == 0, "rotary embedding needs an even model.head_width, is " + std::to_string(head_width));
+  need(!whole_heads || is_gpt2() || head_width % 2 == 0, "rotary embedding needs an even model.head_width, is " + std::to_string(head_width));
   need(!is_gpt2() || kv_heads == heads, "gpt2 has no grouped-query attention: leave model.kv_heads at 0");
-  need(!is_gpt2() || head_width * heads == width, "gpt2 needs width = heads x head_width");
+  need(!whole_heads || !is_gpt2() || head_width * heads == width, "gpt2 needs width = heads x head_width");
   need(!is_gpt2() || activation == "gelu_tanh", "gpt2 uses the activation gelu_tanh");
   need(head_init == "normal" || !tied_head, "model.head_init = \"zero\" needs an untied head: set model.tied_head = false");
   for (const std::string& problem : memory.resolve(layers, memory_target_width())) problems.push_back(problem);

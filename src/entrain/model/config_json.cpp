@@ -170,7 +170,11 @@ Config from_config_json(const std::string& text, const std::string& name) {
     const std::vector<std::string> problems = memory.resolve(c.layers, memory.into_values() ? kv_width : c.width);
     if (!problems.empty()) throw Error(ErrorKind::kData, name + " describes a memory that cannot work: " + joined(problems));
   }
-  c.resolve();
+  try {
+    c.resolve();
+  } catch (const Error& error) {
+    throw Error(ErrorKind::kData, name + " describes a model that cannot be: " + error.what());
+  }
   const std::vector<std::string> problems = lora_problems(c);
   if (!problems.empty()) throw Error(ErrorKind::kData, name + " describes adapters that cannot work: " + joined(problems));
   return c;
