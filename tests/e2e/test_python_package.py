@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from program import ROOT, TINY, write_recipe
+from program import ENTRAIN, ROOT, TINY, write_recipe
 
 
 def installed():
@@ -48,6 +48,19 @@ def test_it_configures_from_source(tmp_path):
     assert "/entrain-program" in install
     for part in ('/entrain/bin" TYPE EXECUTABLE', '/entrain/lib" TYPE SHARED_LIBRARY', "\\$ORIGIN/../lib:\\$ORIGIN/../../torch/lib"):
         assert part in install, part
+
+
+def test_a_finished_program_is_taken_when_told_only(tmp_path):
+    """pip keeps its build folder: what one call was told must not hold for the next."""
+    configure = ["cmake", "-S", ROOT, "-B", tmp_path, "-G", "Ninja", "-DSKBUILD=2", "-DENTRAIN_BENCH=OFF", f"-DPython_EXECUTABLE={sys.executable}"]
+
+    def compiles(*more):
+        subprocess.run([*configure, *more], capture_output=True, check=True)
+        return "entrain_core" in subprocess.run(["ninja", "-C", tmp_path, "-t", "targets", "all"], capture_output=True, text=True, check=True).stdout
+
+    assert not compiles(f"-DENTRAIN_PREBUILT={Path(ENTRAIN).parent}")
+    assert not compiles(f"-DENTRAIN_PREBUILT={Path(ENTRAIN).parent}")
+    assert compiles()
 
 
 def test_it_trains_and_loads(data, tmp_path):
