@@ -76,9 +76,7 @@ def test_weights_of_another_model(model_folder, check_refused):
 
 
 def test_a_width_that_heads_do_not_divide(model_folder, check_refused):
-    text = json.loads((model_folder / "config.json").read_text())
-    text.pop("head_dim", None)
-    (model_folder / "config.json").write_text(json.dumps(text | {"hidden_size": 100, "num_attention_heads": 6, "num_key_value_heads": 6}))
+    change(model_folder, hidden_size=100, num_attention_heads=6, num_key_value_heads=6, head_dim=0)  # 0: derived
     check_refused(model_folder, "config.json describes a model that cannot be")
 
 

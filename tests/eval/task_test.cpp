@@ -183,7 +183,8 @@ TEST(Errors, NameFileLineAndFix) {
   write_plain(folder / "arc_easy/test.jsonl", "{\"id\":\"1\",\"query\":\"a\",\"choices\":[\"b\"],\"gold\":0}\n\n{\"id\":\"1\",\"query\":\"a\",\"choices\":[\"b\"],\"gold\":1}\n");
   EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:3 has answer 1 of 1 choices"), std::string::npos);
   write_plain(folder / "arc_easy/test.jsonl", "{\"id\":\"1\"");
-  EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:1 is not a JSON object"), std::string::npos);
+  EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:1 is not a JSON object we can read: [json.exception.parse_error"), std::string::npos);
+  EXPECT_NE(message_of("arc_easy", options_of(folder)).find(" | docs/tasks.md"), std::string::npos);
   write_plain(folder / "arc_easy/test.jsonl", "[1]");
   EXPECT_NE(message_of("arc_easy", options_of(folder)).find("test.jsonl:1 is not a JSON object | docs/tasks.md"), std::string::npos);
   write_plain(folder / "seat/a.jsonl", "{}");

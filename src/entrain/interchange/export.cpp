@@ -107,7 +107,7 @@ void export_peft(const fs::path& path, const fs::path& out, const std::string& b
   }
   const std::string& named = base.empty() ? config->lora.base : base;
   std::error_code ignored;
-  if (is_gguf(named) || fs::path(named).extension() == ".gguf" || fs::exists(fs::path(named) / "checkpoints", ignored)) {
+  if (fs::path(named).extension() == ".gguf" || (fs::exists(named, ignored) && !fs::exists(fs::path(named) / "config.json", ignored))) {
     throw Error(ErrorKind::kUsage, "the adapters in " + path.string() + " stand on " + named + ", and peft loads its base from a Hugging Face folder",
                 "export that model to one and name it: --base FOLDER");
   }

@@ -164,12 +164,6 @@ Config from_config_json(const std::string& text, const std::string& name) {
   for (const int64_t size : {c.kv_heads, c.head_width}) {  // 0: derived
     if (size < 0 || size > largest) throw Error(ErrorKind::kData, name + " holds an impossible size: " + std::to_string(size));
   }
-  if (c.memory.is_on()) {
-    MemoryConfig memory = c.memory;
-    const int64_t kv_width = (c.kv_heads == 0 ? c.heads : c.kv_heads) * (c.head_width == 0 ? c.width / c.heads : c.head_width);
-    const std::vector<std::string> problems = memory.resolve(c.layers, memory.into_values() ? kv_width : c.width);
-    if (!problems.empty()) throw Error(ErrorKind::kData, name + " describes a memory that cannot work: " + joined(problems));
-  }
   try {
     c.resolve();
   } catch (const Error& error) {

@@ -2,9 +2,11 @@
 
 #include <ATen/Parallel.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <iterator>
+#include <map>
 #include <thread>
 
 #include "entrain/base/error.h"
@@ -48,19 +50,15 @@ text::TokenFile open_tokens(const Recipe& recipe, const char* name, const text::
 
 /// Keys in which two recipes differ, each with both values; one written before a key was added holds that key's default.
 std::string different_values(const std::string& a, const std::string& b) {
-  config::Document of_a = config::Document::parse(Recipe().to_toml(), "defaults"), of_b = of_a;
-  of_a.merge(config::Document::parse(a, "recipe"));
-  of_b.merge(config::Document::parse(b, "recipe"));
-  const auto text_of = [](const config::Document& document, const std::string& key) {
-    const auto held = document.entries().find(key);
-    return held == document.entries().end() ? std::string("none") : config::to_text(held->second.value);
-  };
-  config::Document both = of_a;
-  both.merge(of_b);
+  std::map<std::string, std::array<std::string, 2>> values;
+  for (const size_t side : {0, 1}) {
+    config::Document document = config::Document::parse(Recipe().to_toml(), "defaults");
+    document.merge(config::Document::parse(side == 0 ? a : b, "recipe"));
+    for (const auto& [key, entry] : document.entries()) values.try_emplace(key, std::array<std::string, 2>{"none", "none"}).first->second[side] = config::to_text(entry.value);
+  }
   std::string text;
-  for (const auto& [key, entry] : both.entries()) {
-    const std::string in_a = text_of(of_a, key), in_b = text_of(of_b, key);
-    if (in_a != in_b) text += (text.empty() ? "" : ", ") + key + " (" + in_a + " there, " + in_b + " here)";
+  for (const auto& [key, value] : values) {
+    if (value[0] != value[1]) text += (text.empty() ? "" : ", ") + key + " (" + value[0] + " there, " + value[1] + " here)";
   }
   return text;
 }
