@@ -47,7 +47,7 @@ void add_info(CLI::App& app) {
       std::printf("%s\n", info.dump().c_str());
       return;
     }
-    for (const auto& [key, value] : info.items()) std::fprintf(stderr, "%-17s %s\n", key.c_str(), value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+    for (const auto& [key, value] : info.items()) std::printf("%-17s %s\n", key.c_str(), value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
   });
 }
 

@@ -107,6 +107,8 @@ lab::JobEnd perform_in_child(const lab::Job& job, const fs::path& lab, bool quie
   const int status = wait_for(child, stop);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return lab::JobEnd::kFinished;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 130) return lab::JobEnd::kStopped;
+  // Asked to stop before it could listen: it had not begun.
+  if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT) && stop()) return lab::JobEnd::kStopped;
   throw_failure(status, folder / "failure.json");
 }
 

@@ -112,6 +112,16 @@ def test_twenty_kills_change_nothing(finished, tmp_path):
     assert verdicts[0] == verdicts[1]
 
 
+def test_a_run_that_is_stopped_while_it_starts_has_not_failed(data, finished, tmp_path):
+    plan, out = finished
+    for minutes in (0.001, 0.002, 0.004, 0.006):  # 60 ms and more: the run's own process is still loading its libraries
+        stopped = entrain("lab", "run", plan, "--out", tmp_path / "out", "--minutes", minutes, code=130)
+        assert b"FAILED" not in stopped.stderr, stopped.stderr.decode()
+    assert "failed" not in json.loads(entrain("lab", "status", tmp_path / "out", "--json").stdout)["counts"]
+    entrain("lab", "run", plan, "--out", tmp_path / "out")
+    assert without_time(tmp_path / "out") == without_time(out)
+
+
 def test_minutes_and_interrupts_stop_with_everything_saved(data, finished, tmp_path):
     plan, out = finished
     entrain("lab", "run", plan, "--out", tmp_path / "out", "--minutes", 0.02, code=130)

@@ -106,6 +106,36 @@ TEST(Judge, ShowsWhatTheMethodsShowedAndTheirAlarms) {
   }
 }
 
+TEST(Judge, CountsAMemorysTablesApart) {
+  std::vector<Result> results = make_runs(2, 1, 0.0);
+  for (Result& result : results) {
+    result.n_parameters = 1'330'000;
+    if (result.arm == "b") result.recipe = "[memory]\nrows = 65536\norders = [2, 3]\nwidth = 64\n";
+  }
+  const Judgement j = judge(make_plan(2), results, "2031-01-01T00:00:00Z");
+  EXPECT_EQ(j.arms.at(0).n_memory_parameters, 0);
+  EXPECT_EQ(j.arms.at(1).n_memory_parameters, 2 * 65536 * 64);
+  for (const char* cells : {"| a | 1.33M | ", "| b | 1.33M (+ 8.4M in tables) | "}) EXPECT_NE(j.to_markdown().find(cells), std::string::npos) << j.to_markdown();
+}
+
+// Two seeds: the interval over seeds and text often excludes 0 where a t-test with one degree of freedom cannot.
+TEST(Judge, SentenceAndTableAgreeOnWhatIsSignificant) {
+  int n_split = 0;
+  for (uint64_t replication = 0; replication < 20; ++replication) {
+    const Judgement j = judge(make_plan(2), make_runs(2, replication, 0.06), "2031-01-01T00:00:00Z");
+    const Comparison& c = j.comparisons.at(0);
+    const bool is_split = c.difference.excludes(0) && c.t_test->p >= 0.05;
+    n_split += is_split;
+    EXPECT_EQ(c.is_significant(), c.difference.excludes(0) && !is_split);
+    EXPECT_EQ(j.decision.at(0).find("no significant difference") == std::string::npos, c.is_significant()) << j.decision.at(0);
+    EXPECT_EQ(j.decision.at(0).find("no significant difference by the test over seeds, though the interval excludes 0") != std::string::npos, is_split) << j.decision.at(0);
+    EXPECT_EQ(j.to_markdown().find("), not significant |") == std::string::npos, c.is_significant()) << j.to_markdown();
+    EXPECT_NE(j.to_json().find(c.is_significant() ? "\"significant\":true" : "\"significant\":false"), std::string::npos) << j.to_json();
+  }
+  EXPECT_GT(n_split, 5);
+  EXPECT_LT(n_split, 20);
+}
+
 TEST(Judge, RefusesWhatCannotBeCompared) {
   std::vector<Result> results = make_runs(2, 1, 0);
   results[1].final_multiplier = 1.0;

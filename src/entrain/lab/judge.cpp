@@ -97,12 +97,21 @@ ArmMetric metric_of(const std::string& name, const BySeed& runs) {
   return m;
 }
 
+int64_t memory_parameters(const Result& run) {
+  model::MemoryConfig memory;
+  config::Binder binder;
+  memory.bind(binder);
+  binder.read(config::Document::parse(run.recipe, "the recipe of " + run.arm).take_section("memory"));
+  return memory.table_parameters();
+}
+
 ArmSummary summarise(const Plan& plan, const Arm& arm, const BySeed& runs) {
   ArmSummary s{.name = arm.name, .seeds = {}, .metrics = {}, .tuned = {}, .sample = ""};
   const double n = static_cast<double>(runs.size());
   for (const auto& [seed, run] : runs) {
     s.seeds.push_back(seed);
     s.n_parameters = run->n_parameters;
+    s.n_memory_parameters = memory_parameters(*run);
     s.steps += static_cast<double>(run->state.step) / n;
     s.raw_tokens += run->state.raw_tokens / n;
     s.unique_tokens += run->unique_tokens / n;
@@ -234,7 +243,7 @@ std::string sentence(const Plan& plan, const Comparison& c) {
     case Verdict::kEquivalent: return c.arm + " and " + c.reference + " are equal within " + format("%g", d.effect) + on + at + ": " + numbers + ".";
     case Verdict::kUndecided: break;
   }
-  return c.arm + " against " + c.reference + on + at + ": no significant difference (" + numbers + ").";
+  return c.arm + " against " + c.reference + on + at + ": no significant difference" + (c.difference.excludes(0) ? " by the test over seeds, though the interval excludes 0" : "") + " (" + numbers + ").";
 }
 
 std::vector<Band> bands_of(const Plan& plan, const std::vector<Result>& results) {

@@ -35,6 +35,8 @@ struct Comparison {
   double detectable = 0;                    ///< smallest effect this many seeds find at the plan's power; 0: not known
   int64_t seeds_needed = 0;                 ///< for the plan's effect at the spread that was measured; 0: not known
   Verdict verdict = Verdict::kUndecided;
+
+  bool is_significant() const { return verdict == Verdict::kBetter || verdict == Verdict::kWorse; }
 };
 
 struct ArmMetric {
@@ -47,6 +49,7 @@ struct ArmSummary {
   std::string name;
   std::vector<int64_t> seeds;               ///< finished at the full budget
   int64_t n_parameters = 0;
+  int64_t n_memory_parameters = 0;          ///< in a memory's tables, not among n_parameters
   double steps = 0, raw_tokens = 0, unique_tokens = 0, flops = 0, seconds = 0;  ///< means over seeds
   std::vector<ArmMetric> metrics;
   Trial tuned;

@@ -53,7 +53,7 @@ std::string ratio_text(const statistics::IsoLossRung& rung) {
 
 std::string difference_text(const Comparison& c) {
   if (c.n_seeds == 0) return "no pair";
-  return format("%+.4f (%+.4f to %+.4f)", c.difference.estimate, c.difference.low, c.difference.high) + (c.difference.excludes(0) ? "" : ", not significant");
+  return format("%+.4f (%+.4f to %+.4f)", c.difference.estimate, c.difference.low, c.difference.high) + (c.is_significant() ? "" : ", not significant");
 }
 
 /// The reference's compute for the arm's loss at the full budget.
@@ -76,7 +76,7 @@ OrderedJson interval_json(const statistics::Interval& i) {
 
 OrderedJson comparison_json(const Comparison& c) {
   OrderedJson json{{"arm", c.arm}, {"reference", c.reference}, {"metric", c.metric}, {"declared_primary", c.primary}, {"seeds", c.n_seeds}, {"units", c.n_units}, {"unit", c.unit},
-            {"difference", c.difference.estimate}, {"low", interval_json(c.difference)["low"]}, {"high", interval_json(c.difference)["high"]}, {"significant", c.difference.excludes(0)},
+            {"difference", c.difference.estimate}, {"low", interval_json(c.difference)["low"]}, {"high", interval_json(c.difference)["high"]}, {"significant", c.is_significant()},
             {"permutation_p", c.permutation_p}, {"smallest_permutation_p", c.permutation_floor}, {"rule_p", c.rule_p}, {"adjusted_p", c.adjusted_p},
             {"detectable", c.detectable}, {"seeds_needed", c.seeds_needed}, {"verdict", to_string(c.verdict)}};
   if (c.t_test) json["t_test"] = {{"mean", c.t_test->mean.estimate}, {"low", c.t_test->mean.low}, {"high", c.t_test->mean.high}, {"sd", c.t_test->sd}, {"t", std::isfinite(c.t_test->t) ? OrderedJson(c.t_test->t) : OrderedJson(nullptr)}, {"degrees", c.t_test->degrees}, {"p", c.t_test->p}};
@@ -119,7 +119,8 @@ std::string Judgement::to_markdown() const {
     for (const Comparison& c : comparisons) {
       if (c.arm == arm.name && c.reference == reference && c.metric == "loss") difference = difference_text(c);
     }
-    text += "| " + arm.name + format(" | %.2fM | ", static_cast<double>(arm.n_parameters) * 1e-6) + mean_text(arm, "loss") + " | " + mean_text(arm, "bits_per_byte") + " | " + difference +
+    const std::string memory = arm.n_memory_parameters > 0 ? format(" (+ %.1fM in tables)", static_cast<double>(arm.n_memory_parameters) * 1e-6) : "";
+    text += "| " + arm.name + format(" | %.2fM", static_cast<double>(arm.n_parameters) * 1e-6) + memory + " | " + mean_text(arm, "loss") + " | " + mean_text(arm, "bits_per_byte") + " | " + difference +
             format(" | %.0f | %.2fM | %.3g | %.0f | ", arm.steps, arm.raw_tokens * 1e-6, arm.flops, arm.seconds) + compute_text(*this, arm) + " |\n";
   }
   bool tuned = false;
@@ -187,7 +188,7 @@ std::string Judgement::to_json() const {
             {"held_out_tokens", n_tokens}, {"held_out_documents", n_documents}, {"decision", decision}, {"cautions", cautions}};
   json["arms"] = OrderedJson::array();
   for (const ArmSummary& arm : arms) {
-    OrderedJson entry{{"arm", arm.name}, {"seeds", arm.seeds}, {"parameters", arm.n_parameters}};
+    OrderedJson entry{{"arm", arm.name}, {"seeds", arm.seeds}, {"parameters", arm.n_parameters}, {"memory_parameters", arm.n_memory_parameters}};
     for (const ArmMetric& m : arm.metrics) {
       const std::string name = m.metric == "loss" ? "nats_per_token" : m.metric;
       entry[name] = m.mean;

@@ -259,7 +259,8 @@ class Page {
     for (const ArmSummary& arm : judgement_.arms) {
       std::string tuned = arm.tuned.empty() ? "not tuned" : html_text(to_text(arm.tuned));
       if (arm.tuned_at_edge) tuned += " <span class=\"edge\">at the edge of its grid</span>";
-      table.row({key(arm.name) + name_html(arm.name), html_amount(static_cast<double>(arm.n_parameters)), html_amount(std::round(arm.steps)), html_amount(arm.raw_tokens), html_amount(arm.unique_tokens),
+      const std::string memory = arm.n_memory_parameters > 0 ? "<span class=\"range\">+ " + html_amount(static_cast<double>(arm.n_memory_parameters)) + " in tables</span>" : "";
+      table.row({key(arm.name) + name_html(arm.name), html_amount(static_cast<double>(arm.n_parameters)) + memory, html_amount(std::round(arm.steps)), html_amount(arm.raw_tokens), html_amount(arm.unique_tokens),
                  html_scientific(arm.flops), html_duration(arm.seconds), tuned});
     }
     return table.html();

@@ -29,6 +29,7 @@ struct MemoryConfig {
   bool is_on() const { return rows > 0; }
   bool into_values() const { return into == "values"; }
   int64_t n_tables() const { return static_cast<int64_t>(orders.size()) * heads; }
+  int64_t table_parameters() const { return n_tables() * rows * width; }  ///< once resolved
   int64_t max_order() const;
 };
 
