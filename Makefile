@@ -20,7 +20,7 @@ configure: setup
 build: configure ## build the program at build/entrain
 	@cmake --build $(BUILD) --target entrain
 
-quickstart: build ## fetch text, train five models at equal FLOPs, print who won (some 20 minutes on 2 free cores)
+quickstart: build ## fetch text, train five models at equal FLOPs, print who won (some 25 minutes on 2 free cores)
 	$(ENTRAIN) data fetch sword --out data/text
 	$(ENTRAIN) tokenizer train --text data/text --vocab-size 4096 --out data/tokenizer.json
 	$(ENTRAIN) data prepare --text data/text --tokenizer data/tokenizer.json --out data/sword

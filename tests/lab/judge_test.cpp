@@ -136,6 +136,25 @@ TEST(Judge, SentenceAndTableAgreeOnWhatIsSignificant) {
   EXPECT_LT(n_split, 20);
 }
 
+// Losses on L = 2 + (k D)^-0.5 with k = 1.5 for b: resampled seeds have no spread, and no interval is shown.
+TEST(Judge, OneSeedHasAMultiplierWithoutAnInterval) {
+  std::vector<Result> results;
+  for (const auto& [arm, k] : {std::pair{"a", 1.0}, {"b", 1.5}}) {
+    for (const double share : {0.25, 0.5, 1.0}) {
+      Result r = make_run(arm, 1, 1, 0);
+      for (auto& block : r.blocks) block.nats = static_cast<double>(block.tokens) * (2 + 1 / std::sqrt(16 * share * k));
+      r.stage = share < 1 ? Stage::kLadder : Stage::kMain;
+      r.share = share;
+      r.state.flops = r.state.raw_tokens = r.state.seconds = 16 * share;
+      results.push_back(r);
+    }
+  }
+  const Judgement j = judge(make_plan(1, "lab.ladder = [0.25, 0.5]\n"), results, "2031-01-01T00:00:00Z");
+  ASSERT_EQ(j.efficiency.size(), 3u);
+  EXPECT_NEAR(j.efficiency[0].fit.multipliers.at(1).estimate, 1.5, 0.01);
+  EXPECT_NE(j.to_markdown().find(" | 1.50 |\n"), std::string::npos) << j.to_markdown();
+}
+
 TEST(Judge, RefusesWhatCannotBeCompared) {
   std::vector<Result> results = make_runs(2, 1, 0);
   results[1].final_multiplier = 1.0;

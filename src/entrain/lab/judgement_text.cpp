@@ -37,11 +37,13 @@ std::string problem_text(statistics::JointFit::Problem problem) {
   return "";
 }
 
+/// Nothing for runs without spread.
+std::string range_text(const statistics::Interval& i) { return i.low < i.high ? format(" (%.2f to %.2f)", i.low, i.high) : ""; }
+
 /// How many times the arm's budget the reference needs for the arm's loss.
 std::string ratio_text(const statistics::IsoLossRung& rung) {
   const statistics::Interval& r = rung.ratio;
-  // Runs without spread have no interval; so many times the budget says nothing but "far".
-  const std::string interval = r.low < r.high && std::isfinite(r.high) ? format(" (%.2f to %.2f)", r.low, r.high) : "";
+  const std::string interval = std::isfinite(r.high) ? range_text(r) : "";  // so many times the budget says nothing but "far"
   switch (rung.kind) {
     case Kind::kInterpolated: return format("%.2fx", r.estimate) + interval;
     case Kind::kExtrapolated: return r.estimate < 100 ? format("about %.2fx (extrapolated)", r.estimate) + interval : "over 100x (extrapolated)";
@@ -151,7 +153,7 @@ std::string Judgement::to_markdown() const {
       for (size_t a = 0; a < e.arms.size(); ++a) {
         for (const auto& rung : e.ratios[a].rungs) {
           const statistics::Interval* k = a < e.fit.multipliers.size() ? &e.fit.multipliers[a] : nullptr;
-          const std::string multiplier = !e.fit.fit.identified() ? problem_text(e.fit.fit.problem) : k == nullptr || k->estimate == 0 ? "-" : format("%.2f (%.2f to %.2f)", k->estimate, k->low, k->high);
+          const std::string multiplier = !e.fit.fit.identified() ? problem_text(e.fit.fit.problem) : k == nullptr || k->estimate == 0 ? "-" : format("%.2f", k->estimate) + range_text(*k);
           text += "| " + e.axis + " | " + e.arms[a] + format(" | %.3g | %.4f | ", rung.amount, rung.loss) + ratio_text(rung) + " | " + multiplier + " |\n";
         }
       }
